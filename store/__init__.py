@@ -1,0 +1,1 @@
+"""What is kept: the ledger (tables, queries, migrations, registry) and the time series made from it."""

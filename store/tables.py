@@ -1,0 +1,471 @@
+"""The ledger's tables. They hold rows and nothing else: no wire types, no rules, no behaviour.
+
+Every instant is an integer, milliseconds since the Unix epoch (UTC). Rows point at each other by
+integer keys; the slugs people and devices use stand in `slug` columns.
+
+`entry` is the one door through which facts come in, from devices and from people alike. It, and
+`verdict` and `event`, are append-only: triggers made by the first migration refuse UPDATE and DELETE.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+
+def _big(nullable: bool = False, index: bool = False, default: str | None = None) -> Any:
+    server = text(default) if default is not None else None
+    return Field(
+        default=None if nullable or default is not None else ...,
+        sa_column=Column(BigInteger, nullable=nullable, index=index, server_default=server),
+    )
+
+
+def _json(nullable: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=nullable))
+
+
+class LedgerIdentity(SQLModel, table=True):
+    """One row: the name receipts carry, so that a restored ledger is known as another one."""
+
+    __tablename__ = "ledger"
+    id: int | None = Field(default=None, primary_key=True)
+    uuid: str
+    created_at: int = _big()
+
+
+class Worker(SQLModel, table=True):
+    """One row a service instance: how far it has read, and how far it has made what is owed."""
+
+    __tablename__ = "worker"
+    instance: str = Field(primary_key=True)
+    clock: str  # `system` or `mqtt`
+    started_at: int = _big()
+    marker_at: int | None = _big(nullable=True)  # the latest marker committed
+    first_tick: int | None = _big(nullable=True)  # clock `mqtt`: nothing is owed before it
+    made_until: int | None = _big(nullable=True)  # obligations that open up to here are made
+
+
+class Outage(SQLModel, table=True):
+    """A span in which this service, its broker or its own clock could not be relied on."""
+
+    __tablename__ = "outage"
+    id: int | None = Field(default=None, primary_key=True)
+    what: str  # `service`, `broker`, `clock`
+    since: int = _big()
+    until: int | None = _big(nullable=True)
+
+
+# The registry ------------------------------------------------------------------------------------
+
+
+class RegistryRevision(SQLModel, table=True):
+    """One row an applied file; its highest id is the version of the registry."""
+
+    __tablename__ = "registry_revision"
+    id: int | None = Field(default=None, primary_key=True)
+    applied_at: int = _big()
+    author: str
+    source: str
+    digest: str
+    changes: Any = _json()
+
+
+class GridNode(SQLModel, table=True):
+    __tablename__ = "grid_node"
+    id: int | None = Field(default=None, primary_key=True)
+    slug: str = Field(unique=True)
+    name: str
+    tree: str  # `sector` or `territory`
+    level: int
+    parent_id: int | None = Field(default=None, foreign_key="grid_node.id")
+    retired_at: int | None = _big(nullable=True)
+
+
+class Site(SQLModel, table=True):
+    __tablename__ = "site"
+    id: int | None = Field(default=None, primary_key=True)
+    slug: str = Field(unique=True)
+    name: str
+    timezone: str
+    calendar: Any = _json()  # {"base": "cn" | "every-day", "terms": [{"from","to"}] | null}
+    retired_at: int | None = _big(nullable=True)
+
+
+class SiteGrid(SQLModel, table=True):
+    """A site hangs on one node of each tree."""
+
+    __tablename__ = "site_grid"
+    site_id: int = Field(foreign_key="site.id", primary_key=True)
+    node_id: int = Field(foreign_key="grid_node.id", primary_key=True)
+
+
+class Person(SQLModel, table=True):
+    __tablename__ = "person"
+    id: int | None = Field(default=None, primary_key=True)
+    slug: str = Field(unique=True)
+    name: str
+    roles: Any = _json()
+    retired_at: int | None = _big(nullable=True)
+
+
+class Area(SQLModel, table=True):
+    __tablename__ = "area"
+    __table_args__ = (UniqueConstraint("site_id", "slug"),)
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    slug: str
+    name: str
+    leader_id: int | None = Field(default=None, foreign_key="person.id")
+    parent_id: int | None = Field(default=None, foreign_key="area.id")
+    retired_at: int | None = _big(nullable=True)
+
+
+class Checkpoint(SQLModel, table=True):
+    __tablename__ = "checkpoint"
+    __table_args__ = (UniqueConstraint("site_id", "slug"),)
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    slug: str
+    name: str
+    area_id: int | None = Field(default=None, foreign_key="area.id")
+    risk: str | None = None  # `red orange yellow blue`
+    proof: str | None = None  # `sun`
+    lat: float | None = None
+    lon: float | None = None
+    retired_at: int | None = _big(nullable=True)
+
+
+class Tag(SQLModel, table=True):
+    """A tag stands for a checkpoint or a person in `[since, until)`; the first binding since ever."""
+
+    __tablename__ = "tag"
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str = Field(index=True)
+    checkpoint_id: int | None = Field(default=None, foreign_key="checkpoint.id")
+    person_id: int | None = Field(default=None, foreign_key="person.id")
+    since: int = _big()
+    until: int | None = _big(nullable=True)
+
+
+class Device(SQLModel, table=True):
+    """A device belongs to a site, or to a grid node and may then report from any site below it."""
+
+    __tablename__ = "device"
+    id: int | None = Field(default=None, primary_key=True)
+    slug: str = Field(unique=True)
+    site_id: int | None = Field(default=None, foreign_key="site.id")
+    node_id: int | None = Field(default=None, foreign_key="grid_node.id")
+    protocol: str = "patrol"
+    heartbeat_ms: int | None = _big(nullable=True)
+    enrolled_at: int | None = _big(nullable=True)
+    retired_at: int | None = _big(nullable=True)
+
+
+class Plan(SQLModel, table=True):
+    __tablename__ = "plan"
+    __table_args__ = (UniqueConstraint("site_id", "slug"),)
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int = Field(foreign_key="site.id")
+    slug: str
+    retired_at: int | None = _big(nullable=True)
+
+
+class PlanVersion(SQLModel, table=True):
+    """What a plan's rounds owe: one snapshot shared by all of them, named by its content.
+
+    `effective_at` is set by the service when it takes the version up (with clock `system`: the
+    instant it was applied), `ended_at` when another takes its place: in force in `[effective_at,
+    ended_at)`.
+    """
+
+    __tablename__ = "plan_version"
+    id: int | None = Field(default=None, primary_key=True)
+    plan_id: int = Field(foreign_key="plan.id", index=True)
+    version: int
+    digest: str
+    terms: Any = _json()  # rules.plans.Plan as JSON
+    applied_at: int = _big()
+    effective_at: int | None = _big(nullable=True)
+    superseded_at: int | None = _big(nullable=True)  # applied_at of the next version or retirement
+    ended_at: int | None = _big(nullable=True)
+
+
+# What devices and people said --------------------------------------------------------------------
+
+
+class Arrival(SQLModel, table=True):
+    """The span between two markers in which messages arrived; `before` is open until the next one."""
+
+    __tablename__ = "arrival"
+    id: int | None = Field(default=None, primary_key=True)
+    after: int = _big()
+    before: int | None = _big(nullable=True)
+    first_entry: int = _big()
+
+
+class Entry(SQLModel, table=True):
+    """One fact, as it was told: a device's message or a person's action.
+
+    A device's entry is identified by (device_id, epoch, seq); a person's by its id. `body` holds
+    what has no column of its own, as JSON text, null when nothing is left.
+    """
+
+    __tablename__ = "entry"
+    __table_args__ = (
+        Index("entry_identity", "device_id", "epoch", "seq", unique=True),
+        Index("entry_site_at", "site_id", "at"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    kind: int  # store.entries.EntryKind
+    device_id: int | None = None
+    epoch: int | None = _big(nullable=True)
+    seq: int | None = _big(nullable=True)
+    site_id: int | None = None
+    checkpoint_id: int | None = None
+    person_id: int | None = None
+    at: int = _big()  # the device's clock, or the person's instant
+    sent: int | None = _big(nullable=True)
+    received_at: int = _big()  # ours
+    arrival_id: int | None = None
+    tag: str | None = None
+    via: int | None = None
+    digest: int | None = _big(nullable=True)
+    author: str | None = None  # of a person's action
+    body: str | None = None
+
+
+class Correction(SQLModel, table=True):
+    """A third time beside the device's and ours, and how it was found. The entry itself stays."""
+
+    __tablename__ = "correction"
+    __table_args__ = (Index("correction_site_at", "site_id", "at"),)
+    entry_id: int = Field(primary_key=True)
+    site_id: int
+    at: int = _big()
+    how: str  # rules.clocks.Trust
+
+
+class Coverage(SQLModel, table=True):
+    """What of one (device, epoch) is on disk, as receipts tell it."""
+
+    __tablename__ = "coverage"
+    device_id: int = Field(primary_key=True)
+    epoch: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    state: str  # devices.coverage.Coverage as JSON
+    touched_at: int = _big()
+
+
+class Contact(SQLModel, table=True):
+    """A span in which a device was heard from again and again (gaps of at most a minute)."""
+
+    __tablename__ = "contact"
+    __table_args__ = (Index("contact_device", "device_id", "until"),)
+    id: int | None = Field(default=None, primary_key=True)
+    device_id: int
+    since: int = _big()
+    until: int = _big()
+
+
+class Presence(SQLModel, table=True):
+    """When a device became reachable or unreachable; only changes stand here."""
+
+    __tablename__ = "presence"
+    __table_args__ = (Index("presence_device", "device_id", "at"),)
+    id: int | None = Field(default=None, primary_key=True)
+    device_id: int
+    at: int = _big()
+    online: bool
+
+
+class DeviceState(SQLModel, table=True):
+    """The last status of a device, folded into one row."""
+
+    __tablename__ = "device_state"
+    device_id: int = Field(primary_key=True)
+    online: bool | None = None
+    heard_at: int | None = _big(nullable=True)  # ours: the last message of any kind
+    status_at: int | None = _big(nullable=True)  # ours: the last status
+    boot: int | None = _big(nullable=True)
+    epoch: int | None = _big(nullable=True)
+    battery: int | None = None
+    rssi: int | None = None
+    firmware: str | None = None
+    model: str | None = None
+    queue: int | None = _big(nullable=True)
+    oldest: int | None = _big(nullable=True)
+    skew_ms: int | None = _big(nullable=True)
+
+
+class Quarantine(SQLModel, table=True):
+    """What could not be read or placed, byte for byte; beyond a device's daily bound only a trace."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (
+        Index("quarantine_identity", "device", "epoch", "seq"),
+        Index("quarantine_hash", "sha256"),
+        Index("quarantine_device_day", "device", "day"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    topic: str
+    site: str | None = None  # as the topic says it
+    device: str | None = None
+    epoch: int | None = _big(nullable=True)
+    seq: int | None = _big(nullable=True)
+    reason: str  # devices.codec.Reason
+    detail: str
+    received_at: int = _big()
+    day: int  # days since the epoch, UTC
+    size: int
+    sha256: str
+    payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    whole: bool = True  # false: `payload` is the first 256 bytes
+    copies: int = 1
+
+
+class Photo(SQLModel, table=True):
+    __tablename__ = "photo"
+    sha256: str = Field(primary_key=True)
+    device_id: int
+    site_id: int
+    received_at: int = _big()
+    media_type: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+# What it means -----------------------------------------------------------------------------------
+
+
+class Obligation(SQLModel, table=True):
+    """A promise with a clock: a round, or the longest gap of one checkpoint in one window."""
+
+    __tablename__ = "obligation"
+    __table_args__ = (
+        Index("obligation_wake", "wake", sqlite_where=text("wake IS NOT NULL")),
+        Index("obligation_site_opens", "site_id", "opens"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    key: str = Field(unique=True)
+    kind: str  # `round` or `gap`
+    site_id: int
+    plan_id: int
+    plan_version_id: int
+    checkpoint_id: int | None = None  # of a gap
+    opens: int = _big()
+    closes: int = _big()
+    due: int = _big()
+    wake: int | None = _big(nullable=True)  # next instant worth looking; null: nothing to wait for
+    standing: str = "pending"
+    revision: int = 0
+    expected: int
+    visited: int = 0
+    alarm: bool = False  # a gap with a breached stretch that nobody has ended by a visit
+
+
+class VerdictRow(SQLModel, table=True):
+    """Every verdict ever given, with its reason and evidence. Revised, never rewritten."""
+
+    __tablename__ = "verdict"
+    __table_args__ = (UniqueConstraint("obligation_id", "revision"),)
+    id: int | None = Field(default=None, primary_key=True)
+    obligation_id: int
+    revision: int
+    standing: str
+    at: int = _big()  # when it became true
+    judged_at: int = _big()  # when we saw it
+    reason: str
+    visited: int
+    late: int
+    missing: Any = _json()  # checkpoint slugs
+    evidence: Any = _json()  # identities of the reads, by checkpoint
+    stretches: Any = _json(nullable=True)  # of a gap
+
+
+class EventRow(SQLModel, table=True):
+    """One revision of an event; the highest of a (kind, subject) holds."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        UniqueConstraint("kind", "subject", "revision"),
+        Index("event_site_at", "site_id", "at"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    event_id: str = Field(unique=True)
+    kind: str
+    severity: str
+    site_id: int | None = None  # null: `all`
+    subject: str
+    at: int = _big()
+    raised_at: int = _big()
+    revision: int
+    state: str
+    message: Any = _json()  # {"zh", "en"}
+    data: Any = _json()
+
+
+class Outbox(SQLModel, table=True):
+    """Events still to be told on a channel. A row goes when the channel has taken it."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("outbox_order", "channel", "rank", "event_row"),)
+    id: int | None = Field(default=None, primary_key=True)
+    channel: str  # `mqtt`
+    rank: int  # 0 critical … 4 info
+    event_row: int = Field(foreign_key="event.id")
+
+
+class Hazard(SQLModel, table=True):
+    """A case, folded from its report and the steps told of it (`hazard_step`)."""
+
+    __tablename__ = "hazard"
+    id: str = Field(primary_key=True)  # device/epoch/seq of the report
+    site_id: int
+    reported_at: int = _big()
+    received_at: int = _big()
+    state: str
+    category: str | None = None
+    grade: str
+    text: str | None = None
+    checkpoint_id: int | None = None
+    person_id: int | None = None
+    closed_at: int | None = _big(nullable=True)
+    revision: int = 1
+    changed: int = _big()  # a counter of the ledger: the series follow it
+
+
+class HazardStep(SQLModel, table=True):
+    """Which entries tell of which hazard, the report among them."""
+
+    __tablename__ = "hazard_step"
+    hazard: str = Field(primary_key=True)
+    entry_id: int = Field(primary_key=True)
+
+
+# What the series is fed from ---------------------------------------------------------------------
+
+
+class Cursor(SQLModel, table=True):
+    """How far a follower of the ledger has come, by the integer key of what it follows."""
+
+    __tablename__ = "cursor"
+    name: str = Field(primary_key=True)
+    position: int = _big()
+
+
+class Sample(SQLModel, table=True):
+    """Gauges that no other table holds, as line protocol, until the series has taken them."""
+
+    __tablename__ = "sample"
+    id: int | None = Field(default=None, primary_key=True)
+    at: int = _big()
+    line: str
+
+
+class SeriesReject(SQLModel, table=True):
+    """A line the series refused for good, and its words."""
+
+    __tablename__ = "series_reject"
+    id: int | None = Field(default=None, primary_key=True)
+    at: int = _big()
+    line: str
+    error: str

@@ -1,0 +1,46 @@
+"""Fixtures every room may use: real servers, marked by name so that a fast run can leave them out.
+
+A test that asks for `broker`, `influx` or `victoria_metrics` gets the marker `broker`, `influx` or
+`victoria` by itself.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# `tests.servers` is importable from every test, however pytest was started.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.servers import Server, influxd, mosquitto, victoria
+
+SERVERS = {"broker": "broker", "influx": "influx", "victoria_metrics": "victoria"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in SERVERS:
+                item.add_marker(SERVERS[fixture])
+
+
+@pytest.fixture
+def broker() -> Iterator[Server]:
+    """A Mosquitto of this test's own."""
+    with mosquitto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def influx() -> Iterator[Server]:
+    """One InfluxDB 1.6 for the whole run: let each test write into a database of its own."""
+    with influxd() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def victoria_metrics() -> Iterator[Server]:
+    """One VictoriaMetrics for the whole run."""
+    with victoria() as server:
+        yield server

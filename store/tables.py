@@ -247,10 +247,10 @@ class Correction(SQLModel, table=True):
 
 
 class Coverage(SQLModel, table=True):
-    """What of one (device, epoch) is on disk, as receipts tell it."""
+    """What of one (device, epoch) is on disk, as receipts tell it; strangers' quarantine included."""
 
     __tablename__ = "coverage"
-    device_id: int = Field(primary_key=True)
+    device: str = Field(primary_key=True)  # slug, as the topic says it
     epoch: int = Field(sa_column=Column(BigInteger, primary_key=True))
     state: str  # devices.coverage.Coverage as JSON
     touched_at: int = _big()

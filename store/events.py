@@ -1,0 +1,163 @@
+"""Events as the ledger keeps them: every change of state a new revision, told on through the outbox.
+
+The revision counts on from the highest of its (kind, subject). A unique key over the three makes
+two writers unable to tell the same change twice.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select
+
+from devices.ids import Instant
+from rules.events import EventState, Notice, Severity, event_id
+from store.entries import EntryKind, NewAction, append_action
+from store.tables import EventRow, Outbox, Site
+
+EVENT = EventRow.__table__  # type: ignore[attr-defined]
+OUTBOX = Outbox.__table__  # type: ignore[attr-defined]
+SITE = Site.__table__  # type: ignore[attr-defined]
+
+MQTT = "mqtt"
+RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+class UnknownEvent(LookupError):
+    """No event has this id: copy it from `gridbeat event list`."""
+
+
+class EventResolved(ValueError):
+    """The event has ended by itself; there is nothing left to acknowledge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """An event the outbox still has to tell on its channel."""
+
+    outbox_id: int
+    event: RowMapping
+
+
+_LATEST = (
+    select(EVENT)
+    .where(EVENT.c.kind == bindparam("kind"), EVENT.c.subject == bindparam("subject"))
+    .order_by(EVENT.c.revision.desc())
+    .limit(1)
+)
+
+
+def raise_notices(connection: Connection, notices: Iterable[Notice], now: Instant) -> int:
+    """Write each notice that says something new as the next revision of its event.
+
+    Returns how many were written. A notice that says what its event already says is nothing new; one
+    that opens an acknowledged event again leaves it acknowledged.
+    """
+    written = 0
+    for notice in notices:
+        latest = _latest(connection, notice.kind, notice.subject)
+        state = _next_state(latest, notice)
+        if latest is not None and state == latest["state"] and notice.data == latest["data"]:
+            continue
+        _write(
+            connection,
+            {
+                "kind": notice.kind,
+                "severity": notice.severity,
+                "site_id": _site_id(connection, notice.site),
+                "subject": notice.subject,
+                "at": notice.at,
+                "raised_at": now,
+                "revision": 1 if latest is None else latest["revision"] + 1,
+                "state": state,
+                "message": {"zh": notice.message_zh, "en": notice.message_en},
+                "data": dict(notice.data),
+            },
+        )
+        written += 1
+    return written
+
+
+def acknowledge(
+    connection: Connection, id_: str, *, author: str, note: str, now: Instant
+) -> RowMapping:
+    """Record that `author` has taken notice of an event, and tell so; returns its new revision.
+
+    `id_` is the id of any revision of the event. Raises `UnknownEvent`, or `EventResolved` when it
+    has ended. Acknowledging again adds another note.
+    """
+    asked = connection.execute(select(EVENT).where(EVENT.c.event_id == id_)).mappings().first()
+    if asked is None:
+        raise UnknownEvent(f"no event has the id {id_!r}: copy it from `gridbeat event list`")
+    latest = _latest(connection, asked["kind"], asked["subject"])
+    if latest is None or latest["state"] == EventState.RESOLVED:
+        raise EventResolved(
+            f"{asked['kind']} of {asked['subject']} is resolved; nothing is left to acknowledge"
+        )
+    action = {"do": "acknowledge", "kind": asked["kind"], "subject": asked["subject"], "note": note}
+    append_action(
+        connection, NewAction(author=author, at=now, site_id=asked["site_id"], body=action)
+    )
+    columns = ("kind", "severity", "site_id", "subject", "at", "message")
+    taken = {"by": author, "at": now, "note": note}
+    return _write(
+        connection,
+        {name: latest[name] for name in columns}
+        | {
+            "raised_at": now,
+            "revision": latest["revision"] + 1,
+            "state": EventState.ACKNOWLEDGED.value,
+            "data": {**latest["data"], "acknowledged": taken},
+        },
+    )
+
+
+def pending(connection: Connection, channel: str, limit: int) -> list[Pending]:
+    """What `channel` has not been told yet, the gravest first, then the oldest."""
+    statement = (
+        select(OUTBOX.c.id.label("outbox_id"), EVENT, SITE.c.slug.label("site"))
+        .join(EVENT, EVENT.c.id == OUTBOX.c.event_row)
+        .outerjoin(SITE, SITE.c.id == EVENT.c.site_id)
+        .where(OUTBOX.c.channel == channel)
+        .order_by(OUTBOX.c.rank, OUTBOX.c.event_row)
+        .limit(limit)
+    )
+    rows = connection.execute(statement).mappings()
+    return [Pending(outbox_id=row["outbox_id"], event=row) for row in rows]
+
+
+def told(connection: Connection, outbox_ids: Iterable[int]) -> None:
+    """Forget outbox rows whose channel has taken them."""
+    ids = list(outbox_ids)
+    if ids:
+        connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(ids)))
+
+
+def outbox_depth(connection: Connection) -> int:
+    """How many events wait to be told, on all channels."""
+    return connection.execute(select(func.count()).select_from(OUTBOX)).scalar_one()
+
+
+def _latest(connection: Connection, kind: str, subject: str) -> RowMapping | None:
+    return connection.execute(_LATEST, {"kind": kind, "subject": subject}).mappings().first()
+
+
+def _next_state(latest: RowMapping | None, notice: Notice) -> str:
+    again = latest is not None and latest["state"] == EventState.ACKNOWLEDGED
+    if again and notice.state == EventState.OPEN:
+        return EventState.ACKNOWLEDGED.value
+    return notice.state.value
+
+
+def _site_id(connection: Connection, slug: str | None) -> int | None:
+    if slug is None:
+        return None
+    return connection.execute(select(SITE.c.id).where(SITE.c.slug == slug)).scalar_one()
+
+
+def _write(connection: Connection, values: dict[str, Any]) -> RowMapping:
+    values["event_id"] = event_id(values["kind"], values["subject"], values["revision"])
+    row = connection.execute(insert(EVENT).values(values).returning(EVENT)).mappings().one()
+    rank = RANKS[Severity(values["severity"])]
+    connection.execute(insert(OUTBOX).values(channel=MQTT, rank=rank, event_row=row["id"]))
+    return row

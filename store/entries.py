@@ -79,8 +79,10 @@ class Appended(NamedTuple):
     conflicts: list[int]
 
 
-_INSERT = "INSERT OR IGNORE INTO entry ({}) VALUES ({})".format(
-    ", ".join(EntryRow._fields), ", ".join("?" * len(EntryRow._fields))
+_INSERT = (
+    "INSERT INTO entry ({}) VALUES ({}) ON CONFLICT (device_id, epoch, seq) DO NOTHING".format(
+        ", ".join(EntryRow._fields), ", ".join("?" * len(EntryRow._fields))
+    )
 )
 
 

@@ -286,7 +286,7 @@ class DeviceState(SQLModel, table=True):
     online: bool | None = None
     heard_at: int | None = _big(nullable=True)  # ours: the last message of any kind
     status_at: int | None = _big(nullable=True)  # ours: the last status
-    boot: int | None = _big(nullable=True)
+    boot: str | None = None
     epoch: int | None = _big(nullable=True)
     battery: int | None = None
     rssi: int | None = None
@@ -304,12 +304,13 @@ class Quarantine(SQLModel, table=True):
     __table_args__ = (
         Index("quarantine_identity", "device", "epoch", "seq"),
         Index("quarantine_hash", "sha256"),
-        Index("quarantine_device_day", "device", "day"),
+        Index("quarantine_bucket_day", "bucket", "day"),
     )
     id: int | None = Field(default=None, primary_key=True)
     topic: str
     site: str | None = None  # as the topic says it
     device: str | None = None
+    bucket: str  # whose daily bound it counts against: a registered device, or "" for strangers
     epoch: int | None = _big(nullable=True)
     seq: int | None = _big(nullable=True)
     reason: str  # devices.codec.Reason

@@ -1,0 +1,185 @@
+"""Who was heard, when, and who could have been: contacts, presence, the last status of each device.
+
+A contact is a span in which a device was heard again and again; presence is the instants at which it
+became reachable or not (its will, its last word, its first). The rules ask both: was anybody of the
+site reachable through a window, did anything arrive from the device since it read that tag.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from devices.ids import Instant
+from devices.messages import Status
+from store.tables import Contact, DeviceState, Entry, Presence
+
+CONTACT = Contact.__table__  # type: ignore[attr-defined]
+PRESENCE = Presence.__table__  # type: ignore[attr-defined]
+STATE = DeviceState.__table__  # type: ignore[attr-defined]
+ENTRY = Entry.__table__  # type: ignore[attr-defined]
+
+CONTACT_GAP_MS = 60_000
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is remembered of one device; `contact` is the row that its present span stands in."""
+
+    online: bool | None
+    boot: str | None
+    contact: int | None
+    until: Instant
+
+
+class PresenceBook:
+    """Folds what arrives into presence. For the ledger's writer only; `flush` in its transaction."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Known] = {}
+        self._heard: dict[int, Instant] = {}
+
+    def forget(self) -> None:
+        """Drop what is remembered: the transaction it came from did not commit."""
+        self._known.clear()
+        self._heard.clear()
+
+    def heard(self, connection: Connection, device_id: int, at: Instant) -> None:
+        """Something arrived from the device; one that was silent or gone is reachable again."""
+        known = self._device(connection, device_id)
+        if not known.online:
+            self._turn(connection, device_id, known, True, at)
+        self._heard[device_id] = at
+
+    def status(
+        self, connection: Connection, device_id: int, status: Status, at: Instant, *, retained: bool
+    ) -> bool:
+        """Fold a status in. False when it is a will of an earlier boot, which says nothing any more.
+
+        A retained one tells what the device last said, not that it said it now.
+        """
+        known = self._device(connection, device_id)
+        stale = not status.online and None not in (known.boot, status.boot)
+        if stale and known.online and status.boot != known.boot:
+            return False
+        known.boot = status.boot or known.boot
+        if known.online is not status.online:
+            self._turn(connection, device_id, known, status.online, at)
+        if status.online and not retained:
+            self._heard[device_id] = at
+        _fold(connection, device_id, status, at)
+        return True
+
+    def flush(self, connection: Connection) -> None:
+        """Write the contacts of the devices heard since the last flush."""
+        longer: list[dict[str, int]] = []
+        for device_id, at in self._heard.items():
+            known = self._known[device_id]
+            if known.contact is None or at - known.until > CONTACT_GAP_MS:
+                span = {"device_id": device_id, "since": at, "until": at}
+                row = connection.execute(insert(CONTACT).values(span).returning(CONTACT.c.id))
+                known.contact = row.scalar_one()
+            elif at > known.until:
+                longer.append({"row": known.contact, "end": at})
+            known.until = max(known.until, at)
+        if longer:
+            connection.execute(_LONGER, longer)
+        if self._heard:
+            heard = [{"device": device, "heard": at} for device, at in self._heard.items()]
+            connection.execute(_HEARD, heard)
+        self._heard.clear()
+
+    def _device(self, connection: Connection, device_id: int) -> _Known:
+        known = self._known.get(device_id)
+        if known is None:
+            state = connection.execute(select(STATE).where(STATE.c.device_id == device_id)).first()
+            if state is None:
+                connection.execute(insert(STATE).values(device_id=device_id))
+            last = connection.execute(_LAST_CONTACT, {"device": device_id}).first()
+            known = self._known[device_id] = _Known(
+                online=state.online if state else None,
+                boot=state.boot if state else None,
+                contact=last.id if last else None,
+                until=last.until if last else 0,
+            )
+        return known
+
+    def _turn(
+        self, connection: Connection, device_id: int, known: _Known, online: bool, at: Instant
+    ) -> None:
+        known.online = online
+        connection.execute(insert(PRESENCE).values(device_id=device_id, at=at, online=online))
+        connection.execute(
+            update(STATE).where(STATE.c.device_id == device_id).values(online=online)
+        )
+
+
+_LAST_CONTACT = (
+    select(CONTACT.c.id, CONTACT.c.until)
+    .where(CONTACT.c.device_id == bindparam("device"))
+    .order_by(CONTACT.c.until.desc())
+    .limit(1)
+)
+_LONGER = update(CONTACT).where(CONTACT.c.id == bindparam("row")).values(until=bindparam("end"))
+_HEARD = (
+    update(STATE)
+    .where(STATE.c.device_id == bindparam("device"))
+    .values(heard_at=bindparam("heard"))
+)
+
+
+def _fold(connection: Connection, device_id: int, status: Status, at: Instant) -> None:
+    told: dict[str, Any] = {
+        "boot": status.boot,
+        "epoch": status.epoch,
+        "battery": status.bat,
+        "rssi": status.rssi,
+        "firmware": status.fw,
+        "model": status.model,
+        "queue": status.queue,
+        "oldest": status.oldest,
+        "skew_ms": None if status.sent is None else status.sent - at,
+    }
+    values = {name: value for name, value in told.items() if value is not None}
+    row = upsert(STATE).values(device_id=device_id, status_at=at, online=status.online, **values)
+    new = {"status_at": at, "online": status.online, **values}
+    connection.execute(row.on_conflict_do_update(index_elements=["device_id"], set_=new))
+
+
+def anyone_reachable(
+    connection: Connection, device_ids: Sequence[int], since: Instant, until: Instant
+) -> bool:
+    """Whether at least one of the devices could have told something at some instant of `[since, until)`.
+
+    A device never heard could not; one heard once can, until its will or last word says otherwise.
+    """
+    for device_id in device_ids:
+        turned = exists().where(
+            PRESENCE.c.device_id == device_id,
+            PRESENCE.c.online,
+            PRESENCE.c.at >= since,
+            PRESENCE.c.at < until,
+        )
+        if connection.execute(select(turned)).scalar():
+            return True
+        before = (
+            select(PRESENCE.c.online)
+            .where(PRESENCE.c.device_id == device_id, PRESENCE.c.at < since)
+            .order_by(PRESENCE.c.at.desc(), PRESENCE.c.id.desc())
+            .limit(1)
+        )
+        if connection.execute(before).scalar():
+            return True
+    return False
+
+
+def anything_arrived(
+    connection: Connection, device_id: int, since: Instant, until: Instant
+) -> bool:
+    """Whether anything arrived from the device in `[since, until)`, to within `CONTACT_GAP_MS`."""
+    touching = exists().where(
+        CONTACT.c.device_id == device_id, CONTACT.c.since < until, CONTACT.c.until >= since
+    )
+    return bool(connection.execute(select(touching)).scalar())

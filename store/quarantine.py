@@ -1,0 +1,136 @@
+"""Quarantine: what could not be read or placed is kept byte for byte, within a bound for each device.
+
+Beyond `MAX_ENTRIES` or `MAX_BYTES` a device and day, one row a reason counts the rest: how many, a
+hash over all of them in turn, and the first 256 bytes of the first.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from devices.ids import Instant
+from devices.reasons import Reason
+from store.tables import Quarantine
+
+QUARANTINE = Quarantine.__table__  # type: ignore[attr-defined]
+
+MAX_ENTRIES = 1_000  # contract §2, bad input
+MAX_BYTES = 16 * 1024 * 1024
+TRACE_BYTES = 256
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """Something that came in and could not be taken: where from, why, and its bytes.
+
+    `bucket` is whose daily bound it counts against: a registered device's slug, or "" for strangers.
+    """
+
+    topic: str
+    site: str | None
+    device: str | None
+    bucket: str
+    epoch: int | None
+    seq: int | None
+    reason: Reason
+    detail: str
+    received_at: Instant
+    payload: bytes
+
+
+class QuarantineBook:
+    """Keeps suspects and remembers how full each bucket of the day is. For the ledger's writer only."""
+
+    def __init__(self) -> None:
+        self._used: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def forget(self) -> None:
+        """Drop what is remembered: the transaction it came from did not commit."""
+        self._used.clear()
+
+    def keep(self, connection: Connection, suspect: Suspect) -> bool:
+        """Keep one suspect; False when it is there already."""
+        sha256 = hashlib.sha256(suspect.payload).hexdigest()
+        if _known(connection, suspect, sha256):
+            return False
+        day = suspect.received_at // DAY_MS
+        entries, size = self._room(connection, suspect.bucket, day)
+        if entries >= MAX_ENTRIES or size + len(suspect.payload) > MAX_BYTES:
+            _trace(connection, suspect, day)
+            return True
+        connection.execute(insert(QUARANTINE).values(_row(suspect, day, sha256)))
+        self._used[suspect.bucket, day] = entries + 1, size + len(suspect.payload)
+        return True
+
+    def _room(self, connection: Connection, bucket: str, day: int) -> tuple[int, int]:
+        used = self._used.get((bucket, day))
+        if used is None:
+            if len(self._used) > MAX_ENTRIES:
+                self._used.clear()
+            query = select(func.count(), func.coalesce(func.sum(QUARANTINE.c.size), 0)).where(
+                QUARANTINE.c.bucket == bucket, QUARANTINE.c.day == day, QUARANTINE.c.whole
+            )
+            entries, size = connection.execute(query).one()
+            used = self._used[bucket, day] = entries, size
+        return used
+
+
+def _row(suspect: Suspect, day: int, sha256: str) -> dict[str, Any]:
+    return {
+        "topic": suspect.topic,
+        "site": suspect.site,
+        "device": suspect.device,
+        "bucket": suspect.bucket,
+        "epoch": suspect.epoch,
+        "seq": suspect.seq,
+        "reason": suspect.reason.value,
+        "detail": suspect.detail,
+        "received_at": suspect.received_at,
+        "day": day,
+        "size": len(suspect.payload),
+        "sha256": sha256,
+        "payload": suspect.payload,
+    }
+
+
+def _known(connection: Connection, suspect: Suspect, sha256: str) -> bool:
+    """Whether it was told before: by identity and reason where it has one, else by its bytes."""
+    if suspect.seq is not None:
+        same = (
+            (QUARANTINE.c.device == suspect.device)
+            & (QUARANTINE.c.epoch == suspect.epoch)
+            & (QUARANTINE.c.seq == suspect.seq)
+            & (QUARANTINE.c.reason == suspect.reason.value)
+        )
+        return connection.execute(select(QUARANTINE.c.id).where(same)).first() is not None
+    same = (QUARANTINE.c.sha256 == sha256) & (QUARANTINE.c.topic == suspect.topic)
+    again = update(QUARANTINE).where(same, QUARANTINE.c.whole)
+    return connection.execute(again.values(copies=QUARANTINE.c.copies + 1)).rowcount > 0
+
+
+def _trace(connection: Connection, suspect: Suspect, day: int) -> None:
+    query = select(QUARANTINE.c.id, QUARANTINE.c.sha256).where(
+        QUARANTINE.c.bucket == suspect.bucket,
+        QUARANTINE.c.day == day,
+        QUARANTINE.c.reason == suspect.reason.value,
+        QUARANTINE.c.whole.is_(False),
+    )
+    trace = connection.execute(query).first()
+    chained = hashlib.sha256(("" if trace is None else trace.sha256).encode() + suspect.payload)
+    if trace is None:
+        row = _row(suspect, day, chained.hexdigest())
+        row |= {"epoch": None, "seq": None, "payload": suspect.payload[:TRACE_BYTES]}
+        connection.execute(insert(QUARANTINE).values(row | {"whole": False}))
+        return
+    connection.execute(
+        update(QUARANTINE)
+        .where(QUARANTINE.c.id == trace.id)
+        .values(
+            copies=QUARANTINE.c.copies + 1,
+            size=QUARANTINE.c.size + len(suspect.payload),
+            sha256=chained.hexdigest(),
+        )
+    )

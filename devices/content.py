@@ -1,0 +1,78 @@
+"""What makes two publishes of one record the same content (contract section 2, Identity).
+
+The digest is taken from the JSON values, not from the decoded message: ledgers store it, and
+it must stay the same when a later version learns a member that this one ignores. For the same
+reason nothing here may change once a ledger exists; `tests/devices/test_content.py` pins it.
+
+The same content are: any order of members, any whitespace, any way to write a string's
+characters, 30 and 30.0, a member that is absent and one that is `null`, a default said and
+left out, a UID with and without separators, a `boot` in digits and in quotes. Counted as
+content is everything else: unknown members, and the topic's site and kind too, so that a
+record told of two places is never dropped silently.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from devices.ids import MAX_SAFE, normalize_tag
+from devices.topics import Kind, UpTopic
+
+MAX_TAG = 128
+"""Characters of a tag as it was sent (contract section 2)."""
+
+_DEFAULTS: Mapping[Kind, tuple[str, object]] = {
+    Kind.CHECKIN: ("via", "nfc"),
+    Kind.HAZARD: ("action", "report"),
+    Kind.SOS: ("silent", False),
+}
+_NOT_CONTENT = ("seq", "epoch", "sent", "sent_up")
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def name_alike(said: dict[str, Any]) -> None:
+    """Write `tag` and `boot`, in place, the one way in which they are compared and kept."""
+    tag = said.get("tag")
+    if type(tag) is str and len(tag) <= MAX_TAG:
+        said["tag"] = normalize_tag(tag)
+    boot = said.get("boot")
+    if type(boot) is int and 0 <= boot <= MAX_SAFE:
+        said["boot"] = str(boot)
+
+
+def tidied(said: dict[str, Any]) -> dict[str, Any]:
+    """A copy without `null` members and with whole floats as integers, at every depth."""
+    plain = {name: _plain(value) for name, value in said.items() if value is not None}
+    name_alike(plain)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if type(value) is dict:
+        return {name: _plain(inner) for name, inner in value.items() if inner is not None}
+    if type(value) is list:
+        return [_plain(inner) for inner in value]
+    if type(value) is float and value.is_integer() and abs(value) <= MAX_SAFE:
+        return int(value)
+    return value
+
+
+def digest(topic: UpTopic, said: dict[str, Any]) -> int:
+    """Signed 64-bit hash of what `said`, named alike, says on `topic`; fits an SQL integer.
+
+    BLAKE2b shortened to 8 bytes: within one identity only a handful of contents ever meet, so
+    64 bits are plenty, and no device can aim at another's.
+    """
+    default, value = _DEFAULTS[topic.kind]
+    content = {name: inner for name, inner in said.items() if name not in _NOT_CONTENT}
+    if content.get(default) == value:
+        del content[default]
+    text = _encode(content)
+    # A cheap look first: both may stand in a string, then the walk merely finds nothing.
+    if b"null" in text or b".0" in text:
+        text = _encode(_plain(content))
+    text = b"%b %b\n%b" % (topic.site.encode(), topic.kind.encode(), text)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)

@@ -374,12 +374,12 @@ class VerdictRow(SQLModel, table=True):
     standing: str
     at: int = _big()  # when it became true
     judged_at: int = _big()  # when we saw it
-    reason: str
-    visited: int
-    late: int
+    reason: str  # rules.obligations.Reason
     missing: Any = _json()  # checkpoint slugs
-    evidence: Any = _json()  # identities of the reads, by checkpoint
-    stretches: Any = _json(nullable=True)  # of a gap
+    late: Any = _json()  # checkpoint slugs visited in the grace
+    evidence: Any = _json()  # checkpoint slug -> identity of the read that counts
+    waiting: Any = _json()  # identities of late reads that a person has to decide on
+    stretches: Any = _json()  # of a gap: [start, breached_at, ended_at or null]
 
 
 class EventRow(SQLModel, table=True):

@@ -1,0 +1,99 @@
+"""Coverage of each (device, epoch): what receipts may claim, kept in step with what is on disk."""
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from devices.coverage import Coverage as Covered
+from devices.ids import Instant
+from store.tables import Coverage
+
+COVERAGE = Coverage.__table__  # type: ignore[attr-defined]
+
+Key = tuple[str, int]
+"""A device's slug and one of its epochs."""
+
+MAX_STRANGERS = 10_000
+"""How many (device, epoch) that no registry knows get receipts; a flood of names gets no more."""
+
+
+class CoverageBook:
+    """Coverages by (device, epoch), written behind. For the ledger's writer only.
+
+    `flush` belongs into the transaction that holds the records; after a rollback, `forget`.
+    """
+
+    def __init__(self) -> None:
+        self._covered: dict[Key, Covered] = {}
+        self._dirty: set[Key] = set()
+        self._strangers: set[Key] = set()
+
+    def forget(self) -> None:
+        """Drop what is remembered: the transaction it came from did not commit."""
+        self._covered.clear()
+        self._dirty.clear()
+        self._strangers.clear()
+
+    def add(
+        self, connection: Connection, key: Key, seq: int, *, overtaking: bool, stranger: bool
+    ) -> None:
+        """Count one record as kept.
+
+        `overtaking`: it came through a session that overtakes the others, so that it says nothing
+        of where counting starts; what is below it may still be under way.
+        """
+        if stranger and not self._admit(key):
+            return
+        covered = self._load(connection, key)
+        if covered is None:
+            covered = self._covered[key] = Covered.opening_at(0 if overtaking else seq)
+        covered.add(seq)
+        self._dirty.add(key)
+
+    def born(self, connection: Connection, key: Key, oldest: int) -> list[tuple[int, int]]:
+        """Hear a birth: below `oldest` the device holds nothing. Returns the ranges lost for good."""
+        covered = self._load(connection, key)
+        self._dirty.add(key)
+        if covered is None:
+            self._covered[key] = Covered.opening_at(oldest)
+            return []
+        return covered.close_below(oldest)
+
+    def view(self, connection: Connection, key: Key) -> tuple[int, list[tuple[int, int]]]:
+        """What a receipt says: `upto` and the missing ranges; -1 covers nothing."""
+        covered = self._load(connection, key)
+        return (-1, []) if covered is None else covered.receipt_view()
+
+    def flush(self, connection: Connection, now: Instant) -> None:
+        """Write what has changed since the last flush."""
+        if not self._dirty:
+            return
+        rows = [
+            {"device": key[0], "epoch": key[1], "state": covered.to_state(), "touched_at": now}
+            for key in self._dirty
+            if (covered := self._covered.get(key)) is not None
+        ]
+        connection.execute(_UPSERT, rows)
+        self._dirty.clear()
+
+    def _admit(self, key: Key) -> bool:
+        if key not in self._strangers and len(self._strangers) < MAX_STRANGERS:
+            self._strangers.add(key)
+        return key in self._strangers
+
+    def _load(self, connection: Connection, key: Key) -> Covered | None:
+        covered = self._covered.get(key)
+        if covered is None:
+            query = select(COVERAGE.c.state).where(
+                COVERAGE.c.device == key[0], COVERAGE.c.epoch == key[1]
+            )
+            state = connection.execute(query).scalar()
+            if state is not None:
+                covered = self._covered[key] = Covered.from_state(state)
+        return covered
+
+
+_insert = upsert(COVERAGE)
+_UPSERT = _insert.on_conflict_do_update(
+    index_elements=["device", "epoch"],
+    set_={"state": _insert.excluded.state, "touched_at": _insert.excluded.touched_at},
+)

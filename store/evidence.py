@@ -1,0 +1,111 @@
+"""What bears on an obligation: the reads of its site and window, and who could have told of more."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select
+
+from devices.ids import Identity, Instant
+from rules.clocks import timing
+from rules.obligations import Obligation, Read
+from store.entries import EntryKind
+from store.presence import anyone_reachable, anything_arrived
+from store.tables import Arrival, Checkpoint, Correction, Device, Entry, Outage, Person
+
+ENTRY = Entry.__table__  # type: ignore[attr-defined]
+ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
+CORRECTION = Correction.__table__  # type: ignore[attr-defined]
+CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
+DEVICE = Device.__table__  # type: ignore[attr-defined]
+PERSON = Person.__table__  # type: ignore[attr-defined]
+OUTAGE = Outage.__table__  # type: ignore[attr-defined]
+
+_COLUMNS = (
+    ENTRY.c.id,
+    ENTRY.c.device_id,
+    ENTRY.c.epoch,
+    ENTRY.c.seq,
+    ENTRY.c.at,
+    ENTRY.c.sent,
+    ENTRY.c.received_at,
+    ARRIVAL.c.after,
+    ARRIVAL.c.before,
+    CORRECTION.c.at.label("corrected"),
+    CHECKPOINT.c.slug.label("checkpoint"),
+    DEVICE.c.slug.label("device"),
+    PERSON.c.slug.label("person"),
+)
+_JOINED = (
+    ENTRY.join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
+    .join(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
+    .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+    .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
+    .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+)
+_AS_TOLD = (
+    select(*_COLUMNS)
+    .select_from(_JOINED)
+    .where(
+        ENTRY.c.site_id == bindparam("site"),
+        ENTRY.c.at >= bindparam("since"),
+        ENTRY.c.at < bindparam("until"),
+        ENTRY.c.kind == EntryKind.CHECKIN.value,
+        CORRECTION.c.entry_id.is_(None),
+    )
+)
+_CORRECTED = (
+    select(*_COLUMNS)
+    .select_from(_JOINED)
+    .where(
+        CORRECTION.c.site_id == bindparam("site"),
+        CORRECTION.c.at >= bindparam("since"),
+        CORRECTION.c.at < bindparam("until"),
+        ENTRY.c.kind == EntryKind.CHECKIN.value,
+    )
+)
+
+
+def reads_for(connection: Connection, site_id: int, promise: Obligation) -> list[Read]:
+    """The check-ins of the site in `[opens - early, due)`, by corrected time where there is one."""
+    span = {"site": site_id, "since": promise.opens - promise.early, "until": promise.due}
+    rows = [*connection.execute(_AS_TOLD, span), *connection.execute(_CORRECTED, span)]
+    return [_read(connection, row, promise.due) for row in rows]
+
+
+def _read(connection: Connection, row: Row[Any], due: Instant) -> Read:
+    found = timing(at=row.at, sent=row.sent, after=row.after, before=row.before)
+    at = row.at if row.corrected is None else row.corrected
+    late = row.after >= due
+    return Read(
+        identity=str(Identity(row.device, row.epoch, row.seq)),
+        checkpoint=row.checkpoint,
+        device=row.device,
+        person=row.person,
+        at=at,
+        told_at=row.at,
+        trust=found.trust,
+        after=row.after,
+        received_at=row.received_at,
+        cut_off=late and not anything_arrived(connection, row.device_id, at, due),
+    )
+
+
+def reachable(connection: Connection, site_id: int, since: Instant, until: Instant) -> bool:
+    """Whether anybody of the site could have told of a visit at some instant of `[since, until)`.
+
+    False when every device was unreachable throughout, or the broker was. A site without devices of
+    its own is walked with those of the grid above it, of which any may come: only the broker counts.
+    """
+    cut = select(OUTAGE.c.id).where(
+        OUTAGE.c.what == "broker",
+        OUTAGE.c.since <= since,
+        (OUTAGE.c.until.is_(None)) | (OUTAGE.c.until >= until),
+    )
+    if connection.execute(cut.limit(1)).first() is not None:
+        return False
+    query = select(DEVICE.c.id).where(
+        DEVICE.c.site_id == site_id,
+        (DEVICE.c.retired_at.is_(None)) | (DEVICE.c.retired_at > since),
+    )
+    devices: Sequence[int] = connection.execute(query).scalars().all()
+    return not devices or anyone_reachable(connection, devices, since, until)

@@ -1,0 +1,335 @@
+"""Obligations as the ledger keeps them: made from plans, looked up when due, flipped once.
+
+Any number of workers may judge: a flip goes through only where the revision is still the one that
+was judged from, so that each verdict is written, and told, once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from devices.ids import Instant
+from rules.calendar import Calendar
+from rules.obligations import Gap, Reason, Round, Standing, Stretch, Terms, Verdict
+from rules.obligations import Obligation as Promise
+from rules.plans import Plan, owed
+from store.tables import Checkpoint, Obligation, PlanVersion, Site, VerdictRow
+from store.tables import Plan as PlanTable
+
+OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
+VERDICT = VerdictRow.__table__  # type: ignore[attr-defined]
+VERSION = PlanVersion.__table__  # type: ignore[attr-defined]
+PLAN = PlanTable.__table__  # type: ignore[attr-defined]
+SITE = Site.__table__  # type: ignore[attr-defined]
+CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
+
+DAY_MS = 86_400_000
+LONGEST_MS = 3 * DAY_MS
+"""No obligation is open longer, grace included: a window ends within a day of its opening."""
+LONGEST_EARLY_MS = DAY_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """A plan version, what its plan says, and the span `[since, until)` in which it makes rounds."""
+
+    id: int
+    plan_id: int
+    site_id: int
+    plan: Plan
+    calendar: Calendar
+    since: Instant
+    until: Instant | None
+
+    def owed(self, since: Instant, until: Instant) -> list[Promise]:
+        """What opens in `(since, until]` while this version is in force."""
+        last = until if self.until is None else min(until, self.until)
+        return list(owed(self.plan, self.calendar, max(since, self.since), last))
+
+
+# Making what is owed ------------------------------------------------------------------------------
+
+
+def take_up(connection: Connection, now: Instant | None) -> list[int]:
+    """Bring new plan versions into force and end those they replace; returns the plans concerned.
+
+    `now` None: each from the instant it was applied (our clock and the operator's are one). Else
+    from `now`: the clock is another's, and the instant of applying means nothing on it.
+    """
+    fresh = select(VERSION).where(VERSION.c.effective_at.is_(None)).order_by(VERSION.c.id)
+    ended = select(VERSION).where(
+        VERSION.c.effective_at.is_not(None),
+        VERSION.c.superseded_at.is_not(None),
+        VERSION.c.ended_at.is_(None),
+    )
+    plans: list[int] = []
+    for row in connection.execute(ended).all():
+        _set(connection, row.id, ended_at=row.superseded_at if now is None else now)
+        plans.append(row.plan_id)
+    for row in connection.execute(fresh).all():
+        values = {"effective_at": row.applied_at if now is None else now}
+        if row.superseded_at is not None:
+            values["ended_at"] = row.superseded_at if now is None else now
+        _set(connection, row.id, **values)
+        plans.append(row.plan_id)
+    return plans
+
+
+def _set(connection: Connection, version_id: int, **values: Instant) -> None:
+    connection.execute(update(VERSION).where(VERSION.c.id == version_id).values(values))
+
+
+def in_force(
+    connection: Connection, since: Instant, plans: Iterable[int] | None = None
+) -> list[InForce]:
+    """The plan versions that make rounds at or after `since`: all, or those of the given plans."""
+    query = (
+        select(VERSION, PLAN.c.site_id, SITE.c.calendar)
+        .join(PLAN, PLAN.c.id == VERSION.c.plan_id)
+        .join(SITE, SITE.c.id == PLAN.c.site_id)
+        .where(VERSION.c.effective_at.is_not(None))
+        .where((VERSION.c.ended_at.is_(None)) | (VERSION.c.ended_at > since))
+        .order_by(VERSION.c.id)
+    )
+    if plans is not None:
+        query = query.where(VERSION.c.plan_id.in_(list(plans)))
+    calendars: dict[str, Calendar] = {}
+    return [
+        InForce(
+            id=row.id,
+            plan_id=row.plan_id,
+            site_id=row.site_id,
+            plan=Plan.from_json(row.terms),
+            calendar=calendars.setdefault(repr(row.calendar), Calendar.from_json(row.calendar)),
+            since=row.effective_at,
+            until=row.ended_at,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def write(connection: Connection, version: InForce, promises: Iterable[Promise]) -> int:
+    """Write what a version owes; what stands there already is left alone. Returns how many are new."""
+    checkpoints: dict[str, int] = {}
+    if version.plan.every is not None:
+        query = select(CHECKPOINT.c.slug, CHECKPOINT.c.id)
+        rows = connection.execute(query.where(CHECKPOINT.c.site_id == version.site_id))
+        checkpoints = {row.slug: row.id for row in rows}
+    values = [
+        {
+            "key": promise.key,
+            "kind": "gap" if isinstance(promise.terms, Gap) else "round",
+            "site_id": version.site_id,
+            "plan_id": version.plan_id,
+            "plan_version_id": version.id,
+            "checkpoint_id": checkpoints[promise.terms.checkpoint]
+            if isinstance(promise.terms, Gap)
+            else None,
+            "opens": promise.opens,
+            "closes": promise.closes,
+            "due": promise.due,
+            "wake": _first_wake(promise),
+            "expected": len(promise.terms.route) if isinstance(promise.terms, Round) else 1,
+        }
+        for promise in promises
+    ]
+    return connection.execute(_WRITE, values).rowcount if values else 0
+
+
+def _first_wake(promise: Promise) -> Instant:
+    """The first instant at which something may have to be said of it."""
+    terms = promise.terms
+    if isinstance(terms, Round):
+        return promise.due
+    return min(promise.due, promise.opens + terms.every + terms.grace)
+
+
+def remove_unopened(connection: Connection, plan_id: int, now: Instant) -> int:
+    """Take back what a plan would owe but has not opened at `now`; open and judged ones stay."""
+    unopened = (OBLIGATION.c.plan_id == plan_id) & (OBLIGATION.c.opens > now)
+    return connection.execute(
+        delete(OBLIGATION).where(unopened, OBLIGATION.c.revision == 0)
+    ).rowcount
+
+
+_WRITE = upsert(OBLIGATION).on_conflict_do_nothing(index_elements=["key"])
+
+# Looking at what is due ---------------------------------------------------------------------------
+
+
+def next_wake(connection: Connection) -> Instant | None:
+    """The earliest instant at which an obligation wants to be looked at."""
+    query = select(func.min(OBLIGATION.c.wake)).where(OBLIGATION.c.wake.is_not(None))
+    return connection.execute(query).scalar()
+
+
+def awake(connection: Connection, until: Instant, limit: int, skip: Sequence[int] = ()) -> list[Row[Any]]:
+    """Obligations whose wake is at or before `until`, earliest first, at most `limit`.
+
+    `skip`: those that could not be judged just now and must not hold up the others.
+    """
+    query = (
+        select(OBLIGATION)
+        .where(OBLIGATION.c.wake.is_not(None), OBLIGATION.c.wake <= until)
+        .order_by(OBLIGATION.c.wake, OBLIGATION.c.id)
+        .limit(limit)
+    )
+    if skip:
+        query = query.where(OBLIGATION.c.id.not_in(list(skip)))
+    return list(connection.execute(query))
+
+
+class Plans:
+    """Plan snapshots by version, parsed once. They never change, so they may be kept for good."""
+
+    def __init__(self) -> None:
+        self._plans: dict[int, Plan] = {}
+
+    def of(self, connection: Connection, version_id: int) -> Plan:
+        """The plan as it stood in that version."""
+        plan = self._plans.get(version_id)
+        if plan is None:
+            query = select(VERSION.c.terms).where(VERSION.c.id == version_id)
+            plan = self._plans[version_id] = Plan.from_json(connection.execute(query).scalar_one())
+        return plan
+
+    def promise(self, connection: Connection, row: Row[Any]) -> Promise:
+        """The obligation a row of the table stands for, as the rules know it."""
+        plan = self.of(connection, row.plan_version_id)
+        return Promise(
+            key=row.key,
+            site=plan.site,
+            plan=plan.slug,
+            terms=_terms(plan, row.key),
+            opens=row.opens,
+            closes=row.closes,
+            due=row.due,
+            early=plan.early,
+        )
+
+
+def _terms(plan: Plan, key: str) -> Terms:
+    if plan.every is None:
+        route = tuple(checkpoint.slug for checkpoint in plan.route)
+        return Round(route=route, ordered=plan.ordered, min_gap=plan.min_gap)
+    return Gap(checkpoint=key.rpartition("/")[2], every=plan.every, grace=plan.grace)
+
+
+def siblings(connection: Connection, row: Row[Any], plans: Plans) -> tuple[Promise, ...]:
+    """The other rounds of the same plan that a read within this one might serve instead."""
+    early = plans.of(connection, row.plan_version_id).early
+    query = select(OBLIGATION).where(
+        OBLIGATION.c.site_id == row.site_id,
+        OBLIGATION.c.opens > row.opens - LONGEST_MS,
+        OBLIGATION.c.opens < row.due + early,
+        OBLIGATION.c.due > row.opens - early,
+        OBLIGATION.c.plan_id == row.plan_id,
+        OBLIGATION.c.kind == "round",
+        OBLIGATION.c.id != row.id,
+    )
+    return tuple(plans.promise(connection, other) for other in connection.execute(query))
+
+
+# Verdicts -----------------------------------------------------------------------------------------
+
+
+def last_verdict(connection: Connection, row: Row[Any]) -> Verdict | None:
+    """The verdict that holds, or None while none was given."""
+    if row.revision == 0:
+        return None
+    query = select(VERDICT).where(
+        VERDICT.c.obligation_id == row.id, VERDICT.c.revision == row.revision
+    )
+    held = connection.execute(query).one()
+    return Verdict(
+        standing=Standing(held.standing),
+        at=held.at,
+        reason=Reason(held.reason),
+        visited=tuple(held.evidence),
+        late=tuple(held.late),
+        missing=tuple(held.missing),
+        evidence=dict(held.evidence),
+        waiting=tuple(held.waiting),
+        stretches=tuple(Stretch(start=s, breached_at=b, ended_at=e) for s, b, e in held.stretches),
+        wake=row.wake,
+    )
+
+
+def put_off(connection: Connection, row: Row[Any], wake: Instant | None) -> None:
+    """Look again at `wake`; nothing was said."""
+    same = (OBLIGATION.c.id == row.id) & (OBLIGATION.c.revision == row.revision)
+    connection.execute(update(OBLIGATION).where(same).values(wake=wake))
+
+
+def flipped(connection: Connection, row: Row[Any], verdict: Verdict, now: Instant) -> bool:
+    """Write a verdict as the obligation's next revision; False when another worker was first."""
+    breached = any(stretch.ended_at is None for stretch in verdict.stretches)
+    taken = connection.execute(
+        update(OBLIGATION)
+        .where(OBLIGATION.c.id == row.id, OBLIGATION.c.revision == row.revision)
+        .values(
+            revision=row.revision + 1,
+            standing=verdict.standing.value,
+            visited=len(verdict.visited),
+            wake=verdict.wake,
+            alarm=breached,
+        )
+    )
+    if taken.rowcount == 0:
+        return False
+    connection.execute(
+        insert(VERDICT).values(
+            obligation_id=row.id,
+            revision=row.revision + 1,
+            standing=verdict.standing.value,
+            at=verdict.at,
+            judged_at=now,
+            reason=verdict.reason.value,
+            missing=list(verdict.missing),
+            late=list(verdict.late),
+            evidence=dict(verdict.evidence),
+            waiting=list(verdict.waiting),
+            stretches=[[s.start, s.breached_at, s.ended_at] for s in verdict.stretches],
+        )
+    )
+    return True
+
+
+# Evidence that comes after the fact ---------------------------------------------------------------
+
+
+def touch(connection: Connection, site_id: int, at: Instant) -> int:
+    """Have judged obligations of a site looked at again that a read at `at` bears on."""
+    borne_on = (
+        (OBLIGATION.c.site_id == site_id)
+        & (OBLIGATION.c.opens > at - LONGEST_MS)
+        & (OBLIGATION.c.opens <= at + LONGEST_EARLY_MS)
+        & (OBLIGATION.c.due > at)
+        & (OBLIGATION.c.wake.is_(None))
+    )
+    return connection.execute(update(OBLIGATION).where(borne_on).values(wake=at)).rowcount
+
+
+def touch_alarm(connection: Connection, checkpoint_id: int, at: Instant) -> int:
+    """Have the overdue stretches of a checkpoint looked at again: a visit may have ended them."""
+    overdue = OBLIGATION.c.alarm & (OBLIGATION.c.checkpoint_id == checkpoint_id)
+    return connection.execute(update(OBLIGATION).where(overdue).values(wake=at)).rowcount
+
+
+def judged_until(connection: Connection) -> dict[int, Instant]:
+    """For each site the latest due instant that was judged: a read after it can amend nothing."""
+    query = (
+        select(OBLIGATION.c.site_id, func.max(OBLIGATION.c.due))
+        .where(OBLIGATION.c.revision > 0)
+        .group_by(OBLIGATION.c.site_id)
+    )
+    return {site_id: due for site_id, due in connection.execute(query).tuples()}
+
+
+def alarmed(connection: Connection) -> set[int]:
+    """The checkpoints with an overdue stretch that nobody has ended."""
+    query = select(OBLIGATION.c.checkpoint_id).where(OBLIGATION.c.alarm)
+    return {checkpoint for checkpoint in connection.execute(query).scalars() if checkpoint}

@@ -1,0 +1,370 @@
+"""What can be set, and from where: flags over GRIDBEAT_… over gridbeat.toml over defaults.
+
+The file is `gridbeat.toml` in the working directory, or the one that GRIDBEAT_CONFIG names. Paths
+in it are relative to its folder; paths in flags and variables to the working directory.
+"""
+
+import os
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from platformdirs import user_data_path
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from devices.ids import is_slug
+from store.addresses import HttpAddress, MqttAddress, database_path, database_url, http_url
+
+PREFIX = "GRIDBEAT_"
+CONFIG = "GRIDBEAT_CONFIG"
+FILE = "gridbeat.toml"
+
+
+class SettingsError(Exception):
+    """Some settings are wrong. Each line says which, where it came from, and what to write."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(("the settings are wrong:", *(f"  {p}" for p in problems))))
+
+
+class ClockKind(StrEnum):
+    """Whose time is now: the machine's, or the ticks of `patrol/v1/sim/clock`."""
+
+    SYSTEM = "system"
+    MQTT = "mqtt"
+
+
+class InfluxApi(StrEnum):
+    """Which write endpoint the series uses: `/write` or `/api/v2/write`."""
+
+    V1 = "v1"
+    V2 = "v2"
+
+
+class LogLevel(StrEnum):
+    """The least severe line that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def config_path() -> Path | None:
+    """The settings file in force, or None. What GRIDBEAT_CONFIG names need not exist."""
+    named = os.environ.get(CONFIG)
+    if named:
+        return Path(named).absolute()
+    beside = Path.cwd() / FILE
+    return beside if beside.exists() else None
+
+
+def home() -> Path:
+    """Where data lies unless told otherwise: beside the settings file, else the user's folder."""
+    path = config_path()
+    return path.parent if path else user_data_path("gridbeat", appauthor=False)
+
+
+def _reads(parse: Callable[[str], Any], *, empty: bool = False) -> BeforeValidator:
+    """Text is parsed, anything else is left to the field's own type. `empty`: blank is None."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, int | float | list | dict):
+            raise ValueError("write it as text, in quotes")
+        if not isinstance(value, str):
+            return value
+        text = value.strip()
+        return None if empty and not text else parse(text)
+
+    return BeforeValidator(read)
+
+
+def _sqlite(text: str) -> str:
+    return database_url(database_path(text, Path.cwd()))
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _instance(text: str) -> str:
+    if not is_slug(text):
+        raise ValueError("write 1 to 63 of a-z, 0-9 and -, as in `gridbeat` or `worker-2`")
+    return text
+
+
+Text = Annotated[str | None, _reads(str, empty=True)]
+Secret = Annotated[SecretStr | None, _reads(SecretStr, empty=True)]
+
+
+class Settings(BaseSettings):
+    """Every setting, checked. `load_settings` makes one with errors for people."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    database_url: Annotated[str, _reads(_sqlite)] = Field(
+        default_factory=lambda: database_url(home() / "gridbeat.db"),
+        description="The ledger: sqlite:///file (relative to this file) or sqlite:////folder/file.",
+        json_schema_extra={"sample": "sqlite:///gridbeat.db"},
+    )
+    mqtt_url: Annotated[MqttAddress, NoDecode, _reads(MqttAddress.parse)] = Field(
+        default=MqttAddress(host="127.0.0.1", port=1883),
+        description="The broker: mqtt:// or mqtts://user:password@host:port. "
+        "No user is allowed on loopback only.",
+    )
+    mqtt_ca_file: Annotated[Path | None, _reads(_path, empty=True)] = Field(
+        default=None,
+        description="The certificate authority that mqtts:// trusts; the system's where empty.",
+    )
+    instance: Annotated[str, _reads(_instance)] = Field(
+        default="gridbeat",
+        description="The name of this service at the broker. Each one on a broker needs its own.",
+    )
+    broker_dir: Annotated[Path, _reads(_path)] = Field(
+        default_factory=lambda: home() / "broker",
+        description="Where `broker init` and `device enroll` keep the broker's password and "
+        "access files.",
+        json_schema_extra={"sample": "broker"},
+    )
+    http_address: Annotated[HttpAddress | None, NoDecode, _reads(HttpAddress.parse, empty=True)] = (
+        Field(
+            default=HttpAddress(host="127.0.0.1", port=8420),
+            description="Where /livez, /readyz and /metrics are served; empty: nowhere.",
+        )
+    )
+    clock: ClockKind = Field(
+        default=ClockKind.SYSTEM,
+        description="system: the machine's clock. mqtt: the simulator's ticks, for replays.",
+    )
+    influx_url: Annotated[str | None, _reads(http_url, empty=True)] = Field(
+        default=None,
+        description="InfluxDB, as http://host:8086. Empty: the same questions are answered from "
+        "the ledger.",
+    )
+    influx_api: InfluxApi = Field(
+        default=InfluxApi.V1,
+        description="v1: InfluxDB 1 (/write). v2: InfluxDB 2 and 3, VictoriaMetrics "
+        "(/api/v2/write).",
+    )
+    influx_database: Annotated[str, _reads(str)] = Field(
+        default="gridbeat", min_length=1, description="v1: the database, made where missing."
+    )
+    influx_username: Text = Field(default=None, description="v1: the user, where one is needed.")
+    influx_password: Secret = Field(default=None, description="v1: the password of that user.")
+    influx_org: Text = Field(default=None, description="v2: the organisation.")
+    influx_bucket: Text = Field(default=None, description="v2: the bucket.")
+    influx_token: Secret = Field(default=None, description="v2: a token that may write and read.")
+    disk_floor_mb: int = Field(
+        default=200,
+        ge=0,
+        description="MiB that stay free on the ledger's disk: below, nothing more is read or "
+        "acknowledged.",
+    )
+    batch_size: int = Field(
+        default=500, ge=1, le=10_000, description="Messages that one commit holds at most."
+    )
+    batch_wait_ms: int = Field(
+        default=10,
+        ge=0,
+        le=1_000,
+        description="Milliseconds a commit waits at most for more messages.",
+    )
+    receive_maximum: int = Field(
+        default=1_000,
+        ge=1,
+        le=65_535,
+        description="Messages the broker may send ahead of our acknowledgements.",
+    )
+    log_level: LogLevel = Field(default=LogLevel.INFO, description="debug, info, warning or error.")
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """What no single setting can tell. Raises ValueError naming the settings."""
+        v2 = self.influx_url is not None and self.influx_api is InfluxApi.V2
+        wrong = {
+            "influx_api is v2, which needs influx_bucket: set it, or choose v1": v2
+            and not self.influx_bucket,
+            "influx_password is set without influx_username: set both": bool(
+                self.influx_password and not self.influx_username
+            ),
+            "mqtt_ca_file is set, but mqtt_url is not mqtts://: make it so": bool(
+                self.mqtt_ca_file and not self.mqtt_url.tls
+            ),
+        }
+        if found := [words for words, holds in wrong.items() if holds]:
+            raise ValueError("\n".join(found))
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then variables, then the file; no .env and no secrets folder."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, read_file())
+
+    def describe(self) -> tuple["Described", ...]:
+        """Every setting with its value, secrets masked, and where the value came from."""
+        return tuple(
+            Described(
+                name=name,
+                value=_shown(getattr(self, name)),
+                origin=self._origins.get(name, "default"),
+                meaning=field.description or "",
+            )
+            for name, field in type(self).model_fields.items()
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """One line of `config show`."""
+
+    name: str
+    value: str
+    origin: str
+    meaning: str
+
+
+PATHS = ("broker_dir", "mqtt_ca_file")
+
+
+def read_file() -> dict[str, Any]:
+    """What the settings file says, its paths made absolute. {} where there is none.
+
+    Raises SettingsError if the file that GRIDBEAT_CONFIG names is missing, or is not TOML.
+    """
+    path = config_path()
+    if path is None:
+        return {}
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as cause:
+        raise SettingsError(
+            (f"{path}: cannot be read ({cause.strerror}): correct {CONFIG}",)
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+        raise SettingsError((f"{path}: is not TOML: {cause}",)) from None
+    return {name: _rooted(name, value, path.parent) for name, value in said.items()}
+
+
+def _rooted(name: str, value: Any, folder: Path) -> Any:
+    if not isinstance(value, str) or not value:
+        return value
+    if name in PATHS:
+        return str(folder / Path(value).expanduser())
+    if name == "database_url" and value.startswith("sqlite:///") and value[10:11] not in ("", "/"):
+        return value if ":memory:" in value else f"sqlite:///{folder / value[10:]}"
+    return value
+
+
+def load_settings(**flags: Any) -> Settings:
+    """The settings in force. A flag that is None was not given.
+
+    Raises SettingsError with everything that is wrong, not only the first thing.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    origins = _origins(given, read_file())
+    try:
+        settings = Settings(**given)
+    except ValidationError as cause:
+        errors = cause.errors(include_url=False, include_input=False)
+        lines = (_problem(error, origins) for error in errors)
+        raise SettingsError(tuple(chain.from_iterable(map(str.splitlines, lines)))) from None
+    settings._origins = origins
+    return settings
+
+
+def unknown_variables() -> tuple[str, ...]:
+    """GRIDBEAT_… variables that set nothing, each with what was perhaps meant.
+
+    They are told and not refused: other programs may keep theirs under the same prefix.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG}
+    stray = (v for v in sorted(os.environ) if v.upper().startswith(PREFIX))
+    return tuple(v + _meant(v.upper(), known) for v in stray if v.upper() not in known)
+
+
+def _origins(flags: Mapping[str, Any], in_file: Mapping[str, Any]) -> dict[str, str]:
+    variables = {name.upper(): name for name in os.environ}
+    of_file = dict.fromkeys(in_file, str(config_path()))
+    of_env = {
+        name: variables[PREFIX + name.upper()]
+        for name in Settings.model_fields
+        if PREFIX + name.upper() in variables
+    }
+    return of_file | of_env | dict.fromkeys(flags, "flag")
+
+
+def _problem(error: ErrorDetails, origins: Mapping[str, str]) -> str:
+    """One line: where the value came from, which setting, what to do."""
+    name = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        meant = _meant(name, Settings.model_fields)
+        return f"{origins[name]}: {name} is no setting{meant or ': take it out'}"
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{origins.get(name, 'default')}: {name}: {text}" if name else text
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    return "***" if isinstance(value, SecretStr) else str(value)
+
+
+def sample_toml() -> str:
+    """The sample file: every setting, commented out, with its default."""
+    head = (
+        "# Gridbeat's settings. Copy this file to gridbeat.toml in the folder you start it from,",
+        "# or name it in GRIDBEAT_CONFIG. A variable GRIDBEAT_<NAME> goes over what stands here,",
+        "# a flag over both. Every line shows its default.",
+    )
+    entries = (_sample(name, field) for name, field in Settings.model_fields.items())
+    return "\n".join((*head, *entries)) + "\n"
+
+
+def _sample(name: str, field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    default = extra["sample"] if isinstance(extra, dict) else field.default
+    value = str(default) if isinstance(default, int) else f'"{_shown(default)}"'
+    words = textwrap.wrap(field.description or "", width=96)
+    return "\n".join(("", *(f"# {line}" for line in words), f"# {name} = {value}"))

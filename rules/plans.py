@@ -1,0 +1,329 @@
+"""Plans, and what they owe: windows on days of a calendar, in the site's own time.
+
+A window belongs to the day on which it opens. `opens` is the first occurrence of its wall time,
+`closes` the last; a wall time that does not exist is the first instant after the jump. An empty
+window is not owed, and none is owed twice (contract §6).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from devices.ids import Instant
+from rules.calendar import Calendar, Day, DayClass
+from rules.obligations import EPOCH, Gap, Obligation, Round, Terms, gap_key, round_key
+
+_MIDNIGHT = time(0, 0)
+_DAY = timedelta(days=1)
+_MS = timedelta(milliseconds=1)
+_SECOND = timedelta(seconds=1)
+
+_window = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)").fullmatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Wall times [opens, closes) of the site; `closes` not after `opens` is on the next day.
+
+    Midnight as an end is 24:00 of the day, so a whole day is `00:00-24:00`.
+    """
+
+    opens: time
+    closes: time
+
+    def __post_init__(self) -> None:
+        if self.opens == self.closes != _MIDNIGHT:
+            raise ValueError(
+                f"the window {self} is empty: write another end, or 00:00-24:00 for a whole day"
+            )
+
+    def __str__(self) -> str:
+        closes = "24:00" if self.closes == _MIDNIGHT else f"{self.closes:%H:%M}"
+        return f"{self.opens:%H:%M}-{closes}"
+
+    @property
+    def overnight(self) -> bool:
+        """Whether it closes on the date after the one on which it opens."""
+        return self.closes <= self.opens
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The window of `22:00-23:00`, `22:00-06:00`, `00:00-24:00`. Raises ValueError."""
+        found = _window(text.strip())
+        if found is None:
+            raise ValueError(f"{text!r} is no window: write 22:00-23:00, or 22:00-06:00 overnight")
+        hour, minute, end_hour, end_minute = map(int, found.groups())
+        if (end_hour, end_minute) == (24, 0):
+            end_hour = 0
+        elif (end_hour, end_minute) == (0, 0) == (hour, minute):
+            raise ValueError(f"the window {text} is empty: a whole day is 00:00-24:00")
+        try:
+            return cls(opens=time(hour, minute), closes=time(end_hour, end_minute))
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no window: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanCheckpoint:
+    """A checkpoint as the plan knew it: the names that a verdict is explained with."""
+
+    slug: str
+    name: str
+    area: str | None = None
+    leader: str | None = None
+    risk: str | None = None
+    proof: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One version of a plan. `grace`, `early`, `min_gap`, `every` in ms.
+
+    `days` None: every day. `every` None: rounds; else the longest gap at each checkpoint.
+    Raises ValueError, with the remedy, for a plan that could owe nothing or contradicts itself.
+    """
+
+    site: str
+    slug: str
+    name: str
+    timezone: str
+    route: tuple[PlanCheckpoint, ...]
+    ordered: bool = False
+    days: frozenset[DayClass] | None = None
+    windows: tuple[Window, ...]
+    grace: int = 0
+    early: int = 0
+    min_gap: int = 0
+    every: int | None = None
+
+    def __post_init__(self) -> None:
+        zone(self.timezone)
+        if not self.route:
+            raise ValueError(f"plan {self.slug} has no route: name at least one checkpoint")
+        if not self.windows:
+            raise ValueError(f"plan {self.slug} has no windows: name at least one")
+        if self.days is not None and not self.days:
+            raise ValueError(f"plan {self.slug} has no days: name some, or leave `days` out")
+        if len({window.opens for window in self.windows}) < len(self.windows):
+            raise ValueError(f"two windows of plan {self.slug} open at the same time: keep one")
+        if min(self.grace, self.early, self.min_gap) < 0:
+            raise ValueError(f"a span of time of plan {self.slug} is negative")
+        if self.every is not None and self.every <= 0:
+            raise ValueError(f"`every` of plan {self.slug} must be longer than nothing")
+
+    def terms(self) -> tuple[Terms, ...]:
+        """What one window owes: one round, or one gap for each checkpoint of the route."""
+        slugs = tuple(checkpoint.slug for checkpoint in self.route)
+        if self.every is None:
+            return (Round(route=slugs, ordered=self.ordered, min_gap=self.min_gap),)
+        return tuple(
+            Gap(checkpoint=slug, every=self.every, grace=self.grace)
+            for slug in dict.fromkeys(slugs)
+        )
+
+    def name_of(self, checkpoint: str) -> str:
+        """The name of a checkpoint of the route; its slug where the route does not have it."""
+        names = (found.name for found in self.route if found.slug == checkpoint)
+        return next(names, checkpoint)
+
+    def applies(self, day: Day) -> bool:
+        """Whether the plan has its windows on `day`."""
+        return self.days is None or not self.days.isdisjoint(day.classes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The snapshot that rounds owed by this version share; `from_json` reads it back."""
+        return {
+            "site": self.site,
+            "slug": self.slug,
+            "name": self.name,
+            "timezone": self.timezone,
+            "route": [
+                {name: getattr(checkpoint, name) for name in PlanCheckpoint.__slots__}
+                for checkpoint in self.route
+            ],
+            "ordered": self.ordered,
+            "days": None if self.days is None else sorted(self.days),
+            "windows": [str(window) for window in self.windows],
+            "grace": self.grace,
+            "early": self.early,
+            "min_gap": self.min_gap,
+            "every": self.every,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The plan that `to_json` wrote. Raises KeyError, TypeError or ValueError otherwise."""
+        days = document["days"]
+        read = {
+            "route": tuple(PlanCheckpoint(**checkpoint) for checkpoint in document["route"]),
+            "days": None if days is None else frozenset(map(DayClass, days)),
+            "windows": tuple(map(Window.parse, document["windows"])),
+        }
+        return cls(**{**document, **read})
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of the snapshot's canonical JSON: equal plans have equal digests."""
+        text = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Span(NamedTuple):
+    """[opens, closes) of a window on a day, as instants; empty where they are equal."""
+
+    opens: Instant
+    closes: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowDay:
+    """One day of a preview: its class and why, and what opens on it (nothing, or in order)."""
+
+    day: Day
+    owed: tuple[Obligation, ...]
+
+
+def owed(plan: Plan, calendar: Calendar, since: Instant, until: Instant) -> Iterator[Obligation]:
+    """The obligations that open in (since, until], by opens, then by the order of the route.
+
+    A function of the span alone: cut into pieces, it owes the same.
+    """
+    if until <= since:
+        return
+    tz = zone(plan.timezone)
+    first = _local(since, tz).date()
+    # One day more: where clocks are set back across midnight, a later instant has an earlier date.
+    last = _local(until, tz).date() + _DAY
+    found = _windows(plan, calendar, first, last)
+    terms = plan.terms()
+    for opens in sorted(found):
+        if since < opens <= until:
+            yield from _obligations(plan, terms, Span(opens, found[opens][0]))
+
+
+def promised(plan: Plan, opens: Instant, closes: Instant) -> tuple[Obligation, ...]:
+    """The obligations of one window of `plan`, made again from what the ledger keeps of them."""
+    return tuple(_obligations(plan, plan.terms(), Span(opens, closes)))
+
+
+def window_days(plan: Plan, calendar: Calendar, first: date, days: int) -> Iterator[WindowDay]:
+    """What the plan would owe on `days` dates from `first` on, for a preview."""
+    last = first + (days - 1) * _DAY
+    found = _windows(plan, calendar, first, last)
+    terms = plan.terms()
+    for ahead in range(days):
+        when = first + ahead * _DAY
+        spans = (Span(o, found[o][0]) for o in sorted(found) if found[o][1] == when)
+        owing = tuple(promise for span in spans for promise in _obligations(plan, terms, span))
+        yield WindowDay(day=calendar.day(when), owed=owing)
+
+
+def unknown_years(
+    plan: Plan, calendar: Calendar, since: Instant, until: Instant
+) -> tuple[int, ...]:
+    """Years of (since, until] for which the plan needs day classes and the calendar has none."""
+    if plan.days is None:
+        return ()
+    tz = zone(plan.timezone)
+    first, last = _local(since, tz).date(), _local(until, tz).date()
+    days = (first + ahead * _DAY for ahead in range((last - first).days + 1))
+    return tuple(sorted({when.year for when in days if not calendar.day(when).known}))
+
+
+def zone(name: str) -> ZoneInfo:
+    """The IANA time zone of that name. Raises ValueError where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{name!r} is no time zone: write one as Asia/Shanghai") from error
+
+
+def _obligations(plan: Plan, terms: tuple[Terms, ...], span: Span) -> Iterator[Obligation]:
+    for term in terms:
+        key = (
+            gap_key(plan.site, plan.slug, span.opens, term.checkpoint)
+            if isinstance(term, Gap)
+            else round_key(plan.site, plan.slug, span.opens)
+        )
+        yield Obligation(
+            key=key,
+            site=plan.site,
+            plan=plan.slug,
+            terms=term,
+            opens=span.opens,
+            closes=span.closes,
+            due=span.closes + plan.grace,
+            early=plan.early,
+        )
+
+
+def _windows(
+    plan: Plan, calendar: Calendar, first: date, last: date
+) -> dict[Instant, tuple[Instant, date]]:
+    """opens -> (closes, day) of the windows of the days [first, last].
+
+    Two wall times that a jump puts on one instant would be one round owed twice: the window that
+    closes last is kept, so that nobody is late for the shorter one.
+    """
+    found: dict[Instant, tuple[Instant, date]] = {}
+    when = first
+    while when <= last:
+        if plan.days is None or plan.applies(calendar.day(when)):
+            for window in plan.windows:
+                opens, closes = _span(plan.timezone, when, window)
+                if closes > opens and (opens not in found or closes > found[opens][0]):
+                    found[opens] = (closes, when)
+        when += _DAY
+    return found
+
+
+@lru_cache(maxsize=16_384)
+def _span(timezone: str, when: date, window: Window) -> Span:
+    """Cached: the schools of a district share their zone and most of their windows."""
+    tz = zone(timezone)
+    closes_on = when + _DAY if window.overnight else when
+    return Span(
+        _instant(datetime.combine(when, window.opens), tz, fold=0),
+        _instant(datetime.combine(closes_on, window.closes), tz, fold=1),
+    )
+
+
+def _instant(wall: datetime, tz: ZoneInfo, *, fold: int) -> Instant:
+    """The first (fold 0) or last (fold 1) instant at which clocks in `tz` show `wall`.
+
+    Where they never do, the first instant after the jump. In a gap, and only there, the offset
+    for fold 1 is the greater one (PEP 495).
+    """
+    aware = wall.replace(tzinfo=tz)
+    before, after = aware.utcoffset(), aware.replace(fold=1).utcoffset()
+    if before is None or after is None:
+        raise ValueError(f"the zone {tz} has no offset at {wall}")
+    if after > before:
+        return _jump(wall, tz, before, after)
+    return _ms(wall.replace(tzinfo=EPOCH.tzinfo) - (after if fold else before))
+
+
+def _jump(wall: datetime, tz: ZoneInfo, before: timedelta, after: timedelta) -> Instant:
+    """The instant of the jump that skips `wall`: bisected, to the second."""
+    naive = wall.replace(tzinfo=EPOCH.tzinfo)
+    low, high = naive - after, naive - before
+    while high - low > _SECOND:
+        middle = low + (high - low) // 2 // _SECOND * _SECOND
+        if middle.astimezone(tz).utcoffset() == after:
+            high = middle
+        else:
+            low = middle
+    return _ms(high)
+
+
+def _ms(moment: datetime) -> Instant:
+    return (moment - EPOCH) // _MS
+
+
+def _local(at: Instant, tz: ZoneInfo) -> datetime:
+    return (EPOCH + timedelta(milliseconds=at)).astimezone(tz)

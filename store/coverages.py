@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
+from devices.coverage import NOTHING
 from devices.coverage import Coverage as Covered
 from devices.ids import Instant
 from store.tables import Coverage
@@ -56,12 +57,13 @@ class CoverageBook:
         if covered is None:
             self._covered[key] = Covered.opening_at(oldest)
             return []
+        covered.open_below(oldest)
         return covered.close_below(oldest)
 
-    def view(self, connection: Connection, key: Key) -> tuple[int, list[tuple[int, int]]]:
-        """What a receipt says: `upto` and the missing ranges; -1 covers nothing."""
+    def view(self, connection: Connection, key: Key) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """What a receipt says: `upto` and the missing ranges."""
         covered = self._load(connection, key)
-        return (-1, []) if covered is None else covered.receipt_view()
+        return (NOTHING, ()) if covered is None else covered.receipt_view()
 
     def flush(self, connection: Connection, now: Instant) -> None:
         """Write what has changed since the last flush."""

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
 from rules.calendar import Calendar
-from rules.obligations import Gap, Reason, Round, Standing, Stretch, Terms, Verdict
+from rules.obligations import Gap, Round, Terms, Verdict
 from rules.obligations import Obligation as Promise
 from rules.plans import Plan, owed
 from store.tables import Checkpoint, Obligation, PlanVersion, Site, VerdictRow
@@ -240,22 +240,10 @@ def last_verdict(connection: Connection, row: Row[Any]) -> Verdict | None:
     """The verdict that holds, or None while none was given."""
     if row.revision == 0:
         return None
-    query = select(VERDICT).where(
+    query = select(VERDICT.c.document).where(
         VERDICT.c.obligation_id == row.id, VERDICT.c.revision == row.revision
     )
-    held = connection.execute(query).one()
-    return Verdict(
-        standing=Standing(held.standing),
-        at=held.at,
-        reason=Reason(held.reason),
-        visited=tuple(held.evidence),
-        late=tuple(held.late),
-        missing=tuple(held.missing),
-        evidence=dict(held.evidence),
-        waiting=tuple(held.waiting),
-        stretches=tuple(Stretch(start=s, breached_at=b, ended_at=e) for s, b, e in held.stretches),
-        wake=row.wake,
-    )
+    return Verdict.from_json(connection.execute(query).scalar_one())
 
 
 def put_off(connection: Connection, row: Row[Any], wake: Instant | None) -> None:
@@ -290,9 +278,7 @@ def flipped(connection: Connection, row: Row[Any], verdict: Verdict, now: Instan
             reason=verdict.reason.value,
             missing=list(verdict.missing),
             late=list(verdict.late),
-            evidence=dict(verdict.evidence),
-            waiting=list(verdict.waiting),
-            stretches=[[s.start, s.breached_at, s.ended_at] for s in verdict.stretches],
+            document=verdict.to_json(),
         )
     )
     return True

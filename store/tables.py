@@ -140,6 +140,7 @@ class Tag(SQLModel, table=True):
     """A tag stands for a checkpoint or a person in `[since, until)`; the first binding since ever."""
 
     __tablename__ = "tag"
+    __table_args__ = (Index("tag_bound", "uid", unique=True, sqlite_where=text("until IS NULL")),)
     id: int | None = Field(default=None, primary_key=True)
     uid: str = Field(index=True)
     checkpoint_id: int | None = Field(default=None, foreign_key="checkpoint.id")
@@ -180,8 +181,17 @@ class PlanVersion(SQLModel, table=True):
     """
 
     __tablename__ = "plan_version"
+    __table_args__ = (
+        UniqueConstraint("plan_id", "version"),
+        Index(
+            "plan_version_current",
+            "plan_id",
+            unique=True,
+            sqlite_where=text("superseded_at IS NULL"),
+        ),
+    )
     id: int | None = Field(default=None, primary_key=True)
-    plan_id: int = Field(foreign_key="plan.id", index=True)
+    plan_id: int = Field(foreign_key="plan.id")
     version: int
     digest: str
     terms: Any = _json()  # rules.plans.Plan as JSON
@@ -252,7 +262,7 @@ class Coverage(SQLModel, table=True):
     __tablename__ = "coverage"
     device: str = Field(primary_key=True)  # slug, as the topic says it
     epoch: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    state: str  # devices.coverage.Coverage as JSON
+    state: Any = _json()  # devices.coverage.Coverage
     touched_at: int = _big()
 
 
@@ -377,9 +387,7 @@ class VerdictRow(SQLModel, table=True):
     reason: str  # rules.obligations.Reason
     missing: Any = _json()  # checkpoint slugs
     late: Any = _json()  # checkpoint slugs visited in the grace
-    evidence: Any = _json()  # checkpoint slug -> identity of the read that counts
-    waiting: Any = _json()  # identities of late reads that a person has to decide on
-    stretches: Any = _json()  # of a gap: [start, breached_at, ended_at or null]
+    document: Any = _json()  # the whole rules.obligations.Verdict
 
 
 class EventRow(SQLModel, table=True):

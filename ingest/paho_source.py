@@ -1,0 +1,339 @@
+"""The source on paho-mqtt: MQTT 5, persistent sessions, manual acknowledgements.
+
+paho runs one network thread a connection. Their callbacks only append to a queue and wake the event
+loop; everything else happens on the loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import paho.mqtt.client as mqtt
+import structlog
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from ingest.source import Delivery, Session
+from store.settings import MqttAddress
+
+log = structlog.get_logger()
+
+SESSION_EXPIRY_S = 30 * 86_400
+"""How long the broker keeps for us what arrives while we are down."""
+
+KEEPALIVE_S = 20
+
+
+class PahoSource:
+    """All sessions of one instance, and a connection of its own for what it sends.
+
+    `on_change(connected)` is called on the loop whenever the answer of `connected` changes, and
+    `on_fresh(session)` when the broker had no session where one was expected: messages may be gone.
+    """
+
+    def __init__(
+        self,
+        address: MqttAddress,
+        instance: str,
+        sessions: Sequence[Session],
+        *,
+        on_change: Callable[[bool], None],
+        on_fresh: Callable[[str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queues = _Queues(self._loop)
+        self._on_change = on_change
+        self._was_connected = False
+        self._links = [
+            _Link(address, f"{instance}-{session.name}", session, self._queues, on_fresh, self._changed)
+            for session in sorted(sessions, key=lambda session: not session.overtaking)
+        ]
+        self._out = _Sender(address, f"{instance}-out", self._loop, self._changed)
+        self._by_session = {link.session.name: link for link in self._links}
+
+    async def start(self) -> None:
+        for link in (*self._links, self._out):
+            link.start()
+
+    async def take(self, limit: int) -> Sequence[Delivery]:
+        return await self._queues.take(limit)
+
+    def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
+        for delivery in deliveries:
+            self._by_session[delivery.session].acknowledge(delivery.token)
+
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> "_Sent":
+        return self._out.publish(topic, payload, qos, retain)
+
+    async def pause(self) -> None:
+        for link in self._links:
+            await asyncio.to_thread(link.hang_up)
+
+    async def resume(self) -> None:
+        for link in self._links:
+            link.start()
+
+    @property
+    def connected(self) -> bool:
+        return all(link.ready for link in self._links) and self._out.ready
+
+    async def stop(self) -> None:
+        for link in (*self._links, self._out):
+            await asyncio.to_thread(link.hang_up)
+
+    def _changed(self) -> None:
+        def tell() -> None:
+            if self.connected is not self._was_connected:
+                self._was_connected = self.connected
+                self._on_change(self.connected)
+
+        self._loop.call_soon_threadsafe(tell)
+
+
+class _Queues:
+    """Deliveries between paho's threads and the loop; the overtaking ones in a queue of their own."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._urgent: deque[Delivery] = deque()
+        self._usual: deque[Delivery] = deque()
+        self._some = asyncio.Event()
+
+    def put(self, delivery: Delivery, urgent: bool) -> None:
+        queue = self._urgent if urgent else self._usual
+        queue.append(delivery)
+        if len(queue) == 1:
+            self._loop.call_soon_threadsafe(self._some.set)
+
+    async def take(self, limit: int) -> list[Delivery]:
+        await self._some.wait()
+        taken: list[Delivery] = []
+        for queue in (self._urgent, self._usual):
+            while queue and len(taken) < limit:
+                taken.append(queue.popleft())
+        if not (self._urgent or self._usual):
+            self._some.clear()
+            if self._urgent or self._usual:  # one came in between
+                self._some.set()
+        return taken
+
+
+def _client(address: MqttAddress, client_id: str, *, manual_ack: bool) -> mqtt.Client:
+    client = mqtt.Client(
+        CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5, manual_ack=manual_ack
+    )
+    client.enable_logger(None)
+    client.reconnect_delay_set(min_delay=1, max_delay=10)
+    if address.username is not None:
+        client.username_pw_set(address.username, address.password)
+    if address.tls:
+        client.tls_set()
+    return client
+
+
+class _Link:
+    """One session on one connection."""
+
+    def __init__(
+        self,
+        address: MqttAddress,
+        client_id: str,
+        session: Session,
+        queues: _Queues,
+        on_fresh: Callable[[str], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.session = session
+        self.ready = False
+        self._address = address
+        self._queues = queues
+        self._on_fresh = on_fresh
+        self._changed = changed
+        self._connection = 0
+        self._expected = False
+        self._client = _client(address, client_id, manual_ack=True)
+        self._client.on_connect = self._connected
+        self._client.on_subscribe = self._subscribed
+        self._client.on_disconnect = self._disconnected
+        self._client.on_message = self._received
+
+    def start(self) -> None:
+        wishes = Properties(PacketTypes.CONNECT)
+        wishes.SessionExpiryInterval = SESSION_EXPIRY_S
+        wishes.ReceiveMaximum = self.session.window
+        self._client.connect_async(
+            self._address.host,
+            self._address.port,
+            keepalive=KEEPALIVE_S,
+            clean_start=False,
+            properties=wishes,
+        )
+        self._client.loop_start()
+
+    def hang_up(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def acknowledge(self, token: tuple[int, int]) -> None:
+        connection, packet = token
+        if connection == self._connection:
+            self._client.ack(packet, 1)
+
+    def _connected(
+        self,
+        client: mqtt.Client,
+        _userdata: object,
+        flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if reason.is_failure:
+            log.warning("mqtt.refused", session=self.session.name, reason=str(reason))
+            return
+        self._connection += 1
+        if self._expected and not flags.session_present:
+            self._on_fresh(self.session.name)
+        self._expected = True
+        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
+        client.subscribe([(name, options) for name in self.session.filters])
+
+    def _subscribed(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            log.error("mqtt.subscribe_refused", session=self.session.name, reasons=refused)
+            return
+        self.ready = True
+        self._changed()
+
+    def _disconnected(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _flags: mqtt.DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self.ready = False
+        if reason.is_failure:
+            log.warning("mqtt.disconnected", session=self.session.name, reason=str(reason))
+        self._changed()
+
+    def _received(self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
+        delivery = Delivery(
+            self.session.name,
+            message.topic,
+            message.payload,
+            message.retain,
+            (self._connection, message.mid),
+        )
+        self._queues.put(delivery, self.session.overtaking)
+
+
+class _Sent:
+    """A publish; done when the broker has acknowledged it."""
+
+    def __init__(self) -> None:
+        self._done = asyncio.Event()
+
+    def confirm(self) -> None:
+        self._done.set()
+
+    async def done(self, timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._done.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class _Sender:
+    """The connection for what the service says. Nothing waits in it: the outbox sends again."""
+
+    def __init__(
+        self,
+        address: MqttAddress,
+        client_id: str,
+        loop: asyncio.AbstractEventLoop,
+        changed: Callable[[], None],
+    ) -> None:
+        self.ready = False
+        self._address = address
+        self._loop = loop
+        self._changed = changed
+        self._sent: dict[int, _Sent] = {}
+        self._client = _client(address, client_id, manual_ack=False)
+        self._client.max_inflight_messages_set(1_000)
+        self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
+        self._client.on_publish = self._published
+
+    def start(self) -> None:
+        self._client.connect_async(
+            self._address.host, self._address.port, keepalive=KEEPALIVE_S, clean_start=True
+        )
+        self._client.loop_start()
+
+    def hang_up(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> _Sent:
+        sent = _Sent()
+        if not self.ready:
+            return sent
+        info = self._client.publish(topic, payload, qos, retain)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            return sent
+        if qos == 0:
+            sent.confirm()
+        else:
+            self._sent[info.mid] = sent
+        return sent
+
+    def _connected(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _flags: mqtt.ConnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self.ready = not reason.is_failure
+        self._changed()
+
+    def _disconnected(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _flags: mqtt.DisconnectFlags,
+        _reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self.ready = False
+        self._changed()
+
+    def _published(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        mid: int,
+        _reason: ReasonCode,
+        _properties: Properties,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._confirm, mid)
+
+    def _confirm(self, mid: int) -> None:
+        sent = self._sent.pop(mid, None)
+        if sent is not None:
+            sent.confirm()

@@ -1,0 +1,82 @@
+"""Where messages come from: a port, so that a faster client can take the place of another.
+
+A source hands out deliveries in the order in which the broker sent them and keeps each unacknowledged
+until told otherwise. Its receive window is the back-pressure: what is not acknowledged is not followed
+by more. Acknowledgements are bound to the connection that brought the message; one that outlives its
+connection does nothing, and the broker sends the message again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from devices import topics
+
+
+class Delivery(NamedTuple):
+    """One message: where it was published, its bytes, and what its acknowledgement needs."""
+
+    session: str
+    topic: str
+    payload: bytes
+    retained: bool
+    token: tuple[int, int]  # connection, packet id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A session of the service on the broker: its name, what it subscribes, its receive window."""
+
+    name: str
+    filters: tuple[str, ...]
+    window: int
+    overtaking: bool = False
+
+
+def sessions(instance: str, *, window: int) -> tuple[Session, ...]:
+    """The sessions of one instance. sos and photos have their own, so that neither waits for, nor
+    holds up, the check-ins. The check-ins' session also reads markers and the simulator's clock.
+    """
+    up = f"{topics.ROOT}/+/+/up"
+    marks = (topics.marker(instance), topics.CLOCK)
+    return (
+        Session(name="main", filters=(f"{up}/+", *marks), window=window),
+        Session(name="sos", filters=(f"{up}/sos",), window=100, overtaking=True),
+        Session(name="bulk", filters=(f"{up}/+/+/#",), window=8, overtaking=True),
+    )
+
+
+class Source(Protocol):
+    """What the pipeline needs of a client."""
+
+    async def start(self) -> None:
+        """Begin connecting, and keep connecting until `stop`."""
+
+    async def take(self, limit: int) -> Sequence[Delivery]:
+        """Wait for messages and return at most `limit`, the overtaking sessions' first."""
+
+    def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
+        """Tell the broker that these need not be sent again."""
+
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> "Sending":
+        """Send something; the answer says when the broker has it."""
+
+    async def pause(self) -> None:
+        """Hang up, so that nothing more is received, until `resume`."""
+
+    async def resume(self) -> None:
+        """Connect again after `pause`."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether every session is subscribed."""
+
+    async def stop(self) -> None:
+        """Disconnect in good order. What was not acknowledged stays with the broker."""
+
+
+class Sending(Protocol):
+    """A publish under way."""
+
+    async def done(self, timeout_s: float) -> bool:
+        """Whether the broker took it within `timeout_s`."""

@@ -12,6 +12,7 @@ record told of two places is never dropped silently.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ _DEFAULTS: Mapping[Kind, tuple[str, object]] = {
 }
 _NOT_CONTENT = ("seq", "epoch", "sent", "sent_up")
 
+_whole_float = re.compile(rb"[0-9]\.0(?![0-9])").search
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -72,7 +74,7 @@ def digest(topic: UpTopic, said: dict[str, Any]) -> int:
         del content[default]
     text = _encode(content)
     # A cheap look first: both may stand in a string, then the walk merely finds nothing.
-    if b"null" in text or b".0" in text:
+    if b"null" in text or (b".0" in text and _whole_float(text)):
         text = _encode(_plain(content))
     text = b"%b %b\n%b" % (topic.site.encode(), topic.kind.encode(), text)
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)

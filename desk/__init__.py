@@ -1,1 +1,1 @@
-"""Every action and question of a person: one door for the command line, and later pages and HTTP."""
+"""Every action and question of a person: one door for the command line, later pages and HTTP."""

@@ -1,0 +1,388 @@
+"""The ledger's queries behind the listings.
+
+Each yields the rows of `store.rows` in order of time, the oldest first. A reader may be slow and
+the table long: rows are read page by page, by key, and between two pages no transaction is open, so
+that nothing written meanwhile waits and the WAL does not grow. One site is one index range; all
+sites are merged.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from heapq import merge
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, RowMapping, Select, and_, func, select, tuple_
+
+from devices.ids import Instant
+from store.entries import EntryKind, ViaCode
+from store.rows import (
+    CheckinRow,
+    DeviceRow,
+    EventOut,
+    GapRow,
+    HazardRow,
+    Overdue,
+    QuarantineRow,
+    RoundRow,
+)
+from store.tables import (
+    Checkpoint,
+    Correction,
+    Device,
+    DeviceState,
+    Entry,
+    EventRow,
+    GridNode,
+    Hazard,
+    Obligation,
+    Person,
+    Plan,
+    PlanVersion,
+    Quarantine,
+    Site,
+    VerdictRow,
+)
+
+PAGE = 1_000
+"""Rows of a page, shared among the streams that are merged; a page takes a few milliseconds."""
+
+ALL = "all"
+"""The site of what belongs to none."""
+
+
+class UnknownSite(LookupError):  # noqa: N818 - read by the operator: "unknown site"
+    """No site of the registry has this id; the message names near ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What to list: one site or all, `[since, until)` or everything."""
+
+    site: str | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+Key = tuple[ColumnElement[Any], ColumnElement[Any]]
+
+
+def _table(model: type) -> Any:
+    return model.__table__  # type: ignore[attr-defined]
+
+
+ENTRY, CORRECTION, EVENT = _table(Entry), _table(Correction), _table(EventRow)
+OBLIGATION, VERDICT, HAZARD = _table(Obligation), _table(VerdictRow), _table(Hazard)
+SITE, CHECKPOINT, DEVICE = _table(Site), _table(Checkpoint), _table(Device)
+PERSON, PLAN, NODE = _table(Person), _table(Plan), _table(GridNode)
+STATE, QUARANTINE, VERSION = _table(DeviceState), _table(Quarantine), _table(PlanVersion)
+
+
+# Walking ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stream:
+    """A query and the two columns, a time and a key, that order it without ties."""
+
+    query: Select[Any]
+    key: Key
+
+    def within(self, asked: Filter) -> "_Stream":
+        """Only what lies in the span asked for."""
+        query = self.query
+        if asked.since is not None:
+            query = query.where(self.key[0] >= asked.since)
+        if asked.until is not None:
+            query = query.where(self.key[0] < asked.until)
+        return _Stream(query=query, key=self.key)
+
+
+def _walk(engine: Engine, stream: _Stream, page: int) -> Iterator[RowMapping]:
+    """Every row of a stream, a page at a time; each page is a transaction of its own."""
+    first, second = stream.key
+    query = stream.query.add_columns(first.label("key_1"), second.label("key_2"))
+    query = query.order_by(first, second).limit(page)
+    after: tuple[Any, Any] | None = None
+    while True:
+        asked = query if after is None else query.where(tuple_(first, second) > after)
+        with engine.connect() as connection:
+            rows = connection.execute(asked).mappings().all()
+        yield from rows
+        if len(rows) < page:
+            return
+        after = rows[-1]["key_1"], rows[-1]["key_2"]
+
+
+def _merged(engine: Engine, streams: Sequence[_Stream], asked: Filter) -> Iterator[RowMapping]:
+    page = max(PAGE // max(len(streams), 1), 50)
+    walks = [_walk(engine, stream.within(asked), page) for stream in streams]
+    return merge(*walks, key=lambda row: (row["key_1"], row["key_2"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    id: int | None
+    slug: str
+    timezone: str | None
+
+
+NOWHERE = _Place(id=None, slug=ALL, timezone=None)
+
+
+def _places(engine: Engine, site: str | None) -> list[_Place]:
+    """The site asked for, or all of them, the retired too. Raises `UnknownSite`."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(SITE.c.id, SITE.c.slug, SITE.c.timezone)).all()
+    places = [_Place(id=row.id, slug=row.slug, timezone=row.timezone) for row in rows]
+    if site is None:
+        return places
+    found = [place for place in places if place.slug == site]
+    if not found:
+        near = get_close_matches(site, [place.slug for place in places], n=3)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise UnknownSite(f"no site has the id {site!r}{hint}")
+    return found
+
+
+def _per_site(
+    engine: Engine, asked: Filter, streams: Callable[[_Place], Sequence[_Stream]]
+) -> Iterator[tuple[RowMapping, _Place]]:
+    places = _places(engine, asked.site)
+    by_id = {place.id: place for place in places}
+    every = [stream for place in places for stream in streams(place)]
+    for row in _merged(engine, every, asked):
+        yield row, by_id[row["site_id"]]
+
+
+# Check-ins --------------------------------------------------------------------------------------
+
+_READS = (
+    ENTRY.outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+    .outerjoin(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
+    .outerjoin(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+    .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
+)
+_CHECKIN = (
+    select(
+        ENTRY.c.site_id,
+        CHECKPOINT.c.slug.label("checkpoint"),
+        ENTRY.c.tag,
+        DEVICE.c.slug.label("device"),
+        PERSON.c.slug.label("person"),
+        ENTRY.c.epoch,
+        ENTRY.c.seq,
+        ENTRY.c.at,
+        ENTRY.c.received_at,
+        ENTRY.c.via,
+        CORRECTION.c.at.label("corrected_at"),
+        CORRECTION.c.how.label("corrected_how"),
+    )
+    .select_from(_READS)
+    .where(ENTRY.c.kind == EntryKind.CHECKIN.value)
+)
+
+
+def _checkin_streams(place: _Place) -> tuple[_Stream, _Stream]:
+    """Those whose time stands, and those that were corrected, each by the time that counts."""
+    told = _CHECKIN.where(ENTRY.c.site_id == place.id, CORRECTION.c.entry_id.is_(None))
+    corrected = _CHECKIN.where(CORRECTION.c.site_id == place.id)
+    return (
+        _Stream(query=told, key=(ENTRY.c.at, ENTRY.c.id)),
+        _Stream(query=corrected, key=(CORRECTION.c.at, CORRECTION.c.entry_id)),
+    )
+
+
+def checkins(engine: Engine, asked: Filter) -> Iterator[CheckinRow]:
+    """Check-ins by the time that counts: the corrected one if there is one, else the device's."""
+    for row, place in _per_site(engine, asked, _checkin_streams):
+        values = _without(row, "site_id", "via")
+        via = ViaCode(row["via"] or ViaCode.NFC).name.lower()
+        yield CheckinRow(**values, via=via, site=place.slug, timezone=place.timezone or "UTC")
+
+
+# Rounds and gaps --------------------------------------------------------------------------------
+
+_JUDGED = (
+    OBLIGATION.join(PLAN, PLAN.c.id == OBLIGATION.c.plan_id)
+    .outerjoin(CHECKPOINT, CHECKPOINT.c.id == OBLIGATION.c.checkpoint_id)
+    .outerjoin(
+        VERDICT,
+        and_(
+            VERDICT.c.obligation_id == OBLIGATION.c.id,
+            VERDICT.c.revision == OBLIGATION.c.revision,
+        ),
+    )
+)
+_OBLIGATION = select(
+    OBLIGATION.c.site_id,
+    OBLIGATION.c.key.label("id"),
+    PLAN.c.slug.label("plan"),
+    CHECKPOINT.c.slug.label("checkpoint"),
+    OBLIGATION.c.opens.label("opens_at"),
+    OBLIGATION.c.closes.label("closes_at"),
+    OBLIGATION.c.due.label("due_at"),
+    OBLIGATION.c.standing.label("verdict"),
+    OBLIGATION.c.revision,
+    OBLIGATION.c.expected,
+    OBLIGATION.c.visited,
+    OBLIGATION.c.alarm,
+    VERDICT.c.missing,
+    VERDICT.c.late,
+    VERDICT.c.reason,
+    VERDICT.c.judged_at,
+    VERDICT.c.stretches,
+).select_from(_JUDGED)
+
+
+def _obligations(engine: Engine, asked: Filter, kind: str) -> Iterator[tuple[RowMapping, _Place]]:
+    def streams(place: _Place) -> tuple[_Stream]:
+        query = _OBLIGATION.where(OBLIGATION.c.site_id == place.id, OBLIGATION.c.kind == kind)
+        return (_Stream(query=query, key=(OBLIGATION.c.opens, OBLIGATION.c.id)),)
+
+    return _per_site(engine, asked, streams)
+
+
+def rounds(engine: Engine, asked: Filter) -> Iterator[RoundRow]:
+    """Rounds by when they open, each with the verdict that holds."""
+    for row, place in _obligations(engine, asked, "round"):
+        values = _without(row, "site_id", "checkpoint", "alarm", "stretches", "missing", "late")
+        yield RoundRow(
+            **values,
+            missing=tuple(row["missing"] or ()),
+            late=tuple(row["late"] or ()),
+            site=place.slug,
+            timezone=place.timezone or "UTC",
+        )
+
+
+_ROUND_ONLY = ("expected", "visited", "missing", "late", "judged_at")
+
+
+def gaps(engine: Engine, asked: Filter) -> Iterator[GapRow]:
+    """Longest gaps by when their window opens, with the stretches that were too long."""
+    for row, place in _obligations(engine, asked, "gap"):
+        values = _without(row, "site_id", "alarm", "stretches", *_ROUND_ONLY)
+        yield GapRow(
+            **values,
+            overdue=row["alarm"],
+            stretches=tuple(
+                Overdue(start_at=start, breached_at=breached, ended_at=ended)
+                for start, breached, ended in row["stretches"] or ()
+            ),
+            site=place.slug,
+            timezone=place.timezone or "UTC",
+        )
+
+
+# Events -----------------------------------------------------------------------------------------
+
+
+def events(engine: Engine, asked: Filter, *, revisions: bool = False) -> Iterator[EventOut]:
+    """Events by when they became true: the revision that holds, or with `revisions` all of them."""
+    query = select(*(column for column in EVENT.c if column.name != "id"))
+    if not revisions:
+        query = query.where(_holds())
+    places = _places(engine, None if asked.site == ALL else asked.site)
+    places = [NOWHERE] if asked.site == ALL else places if asked.site else [*places, NOWHERE]
+    by_id = {place.id: place for place in places}
+    streams = [
+        _Stream(query=query.where(EVENT.c.site_id == place.id), key=(EVENT.c.at, EVENT.c.id))
+        for place in places
+    ]
+    for row in _merged(engine, streams, asked):
+        place = by_id[row["site_id"]]
+        values = _without(row, "site_id", "event_id")
+        yield EventOut(**values, id=row["event_id"], site=place.slug, timezone=place.timezone)
+
+
+def _holds() -> ColumnElement[bool]:
+    """No later revision of the same (kind, subject) exists."""
+    later = EVENT.alias()
+    newest = (
+        select(func.max(later.c.revision))
+        .where(later.c.kind == EVENT.c.kind, later.c.subject == EVENT.c.subject)
+        .correlate(EVENT)
+        .scalar_subquery()
+    )
+    holds: ColumnElement[bool] = EVENT.c.revision == newest
+    return holds
+
+
+# Hazards, devices, quarantine -------------------------------------------------------------------
+
+
+def hazards(engine: Engine, asked: Filter) -> Iterator[HazardRow]:
+    """Hazards by when they were reported."""
+    placed = HAZARD.outerjoin(CHECKPOINT, CHECKPOINT.c.id == HAZARD.c.checkpoint_id).outerjoin(
+        PERSON, PERSON.c.id == HAZARD.c.person_id
+    )
+    taken = ("checkpoint_id", "person_id", "changed")
+    query = select(
+        *(column for column in HAZARD.c if column.name not in taken),
+        CHECKPOINT.c.slug.label("checkpoint"),
+        PERSON.c.slug.label("person"),
+    ).select_from(placed)
+    by_id = {place.id: place for place in _places(engine, asked.site)}
+    if asked.site is not None:
+        query = query.where(HAZARD.c.site_id.in_(by_id))
+    stream = _Stream(query=query, key=(HAZARD.c.reported_at, HAZARD.c.id))
+    for row in _merged(engine, [stream], asked):
+        place = by_id[row["site_id"]]
+        yield HazardRow(
+            **_without(row, "site_id"), site=place.slug, timezone=place.timezone or "UTC"
+        )
+
+
+_DEVICE = select(
+    DEVICE.c.slug.label("id"),
+    SITE.c.slug.label("site"),
+    SITE.c.timezone,
+    NODE.c.slug.label("grid"),
+    DEVICE.c.protocol,
+    STATE.c.online,
+    STATE.c.heard_at,
+    STATE.c.battery,
+    STATE.c.rssi,
+    STATE.c.queue,
+    STATE.c.skew_ms,
+    STATE.c.firmware,
+    STATE.c.model,
+    DEVICE.c.heartbeat_ms,
+    DEVICE.c.enrolled_at,
+    DEVICE.c.retired_at,
+).select_from(
+    DEVICE.outerjoin(SITE, SITE.c.id == DEVICE.c.site_id)
+    .outerjoin(NODE, NODE.c.id == DEVICE.c.node_id)
+    .outerjoin(STATE, STATE.c.device_id == DEVICE.c.id)
+)
+
+
+def devices(engine: Engine, asked: Filter) -> Iterator[DeviceRow]:
+    """Devices by id; a span asks for those last heard in it."""
+    query = _DEVICE
+    if asked.site is not None:
+        query = query.where(SITE.c.slug == _places(engine, asked.site)[0].slug)
+    if asked.since is not None:
+        query = query.where(STATE.c.heard_at >= asked.since)
+    if asked.until is not None:
+        query = query.where(STATE.c.heard_at < asked.until)
+    for row in _walk(engine, _Stream(query=query, key=(DEVICE.c.slug, DEVICE.c.id)), PAGE):
+        yield DeviceRow(**_without(row))
+
+
+def quarantine(engine: Engine, asked: Filter) -> Iterator[QuarantineRow]:
+    """What is in quarantine, by when it came in. The site is as its topic said, known or not."""
+    zones = {place.slug: place.timezone for place in _places(engine, None)}
+    query = select(*(c for c in QUARANTINE.c if c.name not in ("payload", "day", "bucket")))
+    if asked.site is not None:
+        query = query.where(QUARANTINE.c.site == asked.site)
+    stream = _Stream(query=query, key=(QUARANTINE.c.received_at, QUARANTINE.c.id))
+    for row in _merged(engine, [stream], asked):
+        yield QuarantineRow(**_without(row), timezone=zones.get(row["site"]))
+
+
+def _without(row: RowMapping, *names: str) -> dict[str, Any]:
+    """The row's values less the paging keys and `names`."""
+    left_out = {"key_1", "key_2", *names}
+    return {name: value for name, value in row.items() if name not in left_out}

@@ -1,0 +1,156 @@
+"""The rows of the listings, as values: ids are slugs, instants milliseconds since the epoch.
+
+`timezone` is the site's, for whoever prints the row; None where no site is known.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from devices.ids import Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckinRow:
+    """A check-in. `at`: the device's clock; `corrected_at` a third time, and how it was found."""
+
+    site: str
+    checkpoint: str | None
+    tag: str
+    device: str
+    person: str | None
+    epoch: int
+    seq: int
+    at: Instant
+    received_at: Instant
+    via: str
+    corrected_at: Instant | None
+    corrected_how: str | None
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRow:
+    """A round and the verdict that holds. Before its due nothing is missing yet."""
+
+    id: str
+    site: str
+    plan: str
+    opens_at: Instant
+    closes_at: Instant
+    due_at: Instant
+    verdict: str
+    revision: int
+    expected: int
+    visited: int
+    missing: tuple[str, ...]
+    late: tuple[str, ...]
+    reason: str | None
+    judged_at: Instant | None
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """A stretch without a visit that grew too long; `ended_at` is the visit that ended it."""
+
+    start_at: Instant
+    breached_at: Instant
+    ended_at: Instant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRow:
+    """The longest allowed gap of one checkpoint in one window, and where it was broken."""
+
+    id: str
+    site: str
+    plan: str
+    checkpoint: str
+    opens_at: Instant
+    closes_at: Instant
+    due_at: Instant
+    verdict: str
+    revision: int
+    overdue: bool
+    stretches: tuple[Overdue, ...]
+    reason: str | None
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventOut:
+    """A revision of an event, as contract §4 tells it."""
+
+    id: str
+    kind: str
+    severity: str
+    site: str
+    subject: str
+    at: Instant
+    raised_at: Instant
+    revision: int
+    state: str
+    message: dict[str, str]
+    data: dict[str, Any]
+    timezone: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HazardRow:
+    """A hazard as its report and steps make it."""
+
+    id: str
+    site: str
+    state: str
+    grade: str
+    category: str | None
+    text: str | None
+    checkpoint: str | None
+    person: str | None
+    reported_at: Instant
+    received_at: Instant
+    closed_at: Instant | None
+    revision: int
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceRow:
+    """A device and its last status; `site` of one that belongs to a grid node is None."""
+
+    id: str
+    site: str | None
+    grid: str | None
+    protocol: str
+    online: bool | None
+    heard_at: Instant | None
+    battery: int | None
+    rssi: int | None
+    queue: int | None
+    skew_ms: int | None
+    firmware: str | None
+    model: str | None
+    heartbeat_ms: int | None
+    enrolled_at: Instant | None
+    retired_at: Instant | None
+    timezone: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineRow:
+    """Something that could not be taken; its bytes are shown by `desk.quarantine`."""
+
+    id: int
+    topic: str
+    reason: str
+    detail: str
+    received_at: Instant
+    site: str | None
+    device: str | None
+    epoch: int | None
+    seq: int | None
+    size: int
+    sha256: str
+    whole: bool
+    copies: int
+    timezone: str | None

@@ -1,0 +1,336 @@
+"""The broker's files, and that the real Mosquitto understands them."""
+
+import os
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from desk import broker, credentials
+from desk.errors import DeskError
+from tests.servers import Server, free_port, mosquitto
+
+WAIT_S = 5.0
+
+
+class Client:
+    """A client that waits for answers: what it was told, and how its login and publishes ended."""
+
+    def __init__(
+        self,
+        port: int,
+        name: str | None = None,
+        password: str | None = None,
+        *,
+        ca: Path | None = None,
+        session: str = "",
+    ) -> None:
+        """`ca`: by TLS, trusting it. `session`: a client id whose session persists."""
+        self.inbox: list[tuple[str, bytes]] = []
+        self.code: int | None = None
+        self._mqtt = mqtt.Client(CallbackAPIVersion.VERSION2, session, protocol=mqtt.MQTTv5)
+        if ca is not None:
+            self._mqtt.tls_set(str(ca))
+        if name is not None:
+            self._mqtt.username_pw_set(name, password)
+        self._mqtt.on_connect = self._connected
+        self._mqtt.on_message = self._message
+        kept = Properties(PacketTypes.CONNECT)
+        kept.SessionExpiryInterval = 3600 if session else 0
+        self._mqtt.connect("localhost", port, clean_start=not session, properties=kept)
+        self.until(lambda: self.code is not None)
+
+    def _connected(self, *arguments: object) -> None:
+        self.code = arguments[3].value  # type: ignore[attr-defined]
+
+    def _message(self, *arguments: object) -> None:
+        message = arguments[2]
+        self.inbox.append((message.topic, message.payload))  # type: ignore[attr-defined]
+
+    def until(self, done: object, limit: float = WAIT_S) -> bool:
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline:
+            self._mqtt.loop(0.02)
+            if done():  # type: ignore[operator]
+                return True
+        return False
+
+    def subscribe(self, topic: str) -> None:
+        granted: list[object] = []
+        self._mqtt.on_subscribe = lambda *a: granted.append(a)
+        self._mqtt.subscribe(topic, 1)
+        assert self.until(lambda: granted)
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        done: list[object] = []
+        self._mqtt.on_publish = lambda *a: done.append(a)
+        self._mqtt.publish(topic, payload, 1)
+        assert self.until(lambda: done)
+
+    def close(self) -> None:
+        self._mqtt.disconnect()
+        self._mqtt.loop(0.05)
+
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested
+REFUSED, NOT_AUTHORISED = 0x86, 0x87
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "broker"
+
+
+@pytest.fixture
+def ours(folder: Path) -> Iterator[Server]:
+    """Our own broker from `init`, with two enrolled devices."""
+    with running(folder, "127.0.0.1") as server:
+        yield server
+
+
+def running(folder: Path, host: str):  # type: ignore[no-untyped-def]
+    broker.init(folder, port=1, host=host)
+    text = (folder / "mosquitto.conf").read_text().replace("listener 1 ", "listener {port} ")
+    return mosquitto(conf=text)
+
+
+def test_hash_is_mosquittos_own() -> None:
+    """A password is kept as mosquitto_passwd keeps it: the golden line was made by that program."""
+    golden = (
+        "$7$101$D7jXM/7rkBMzIloI$QnuNZkRZnIuEl0+vZln+NeWdAuwVK2Z/0dxkw1UR"
+        "Mu0xJRnMLVHZoAURGL7xhmCro+hHfWgImOg5BqeEmnL4BA=="
+    )
+    salt = credentials.base64.b64decode(golden.split("$")[3])
+    assert credentials.hashed("secret", salt) == golden
+
+
+@pytest.mark.parametrize("bad", ["nobody", "a:b", "a:$6$x$y", "a:$7$101$short$short"])
+def test_a_line_the_broker_would_stop_at_is_refused(tmp_path: Path, bad: str) -> None:
+    """A password file with a line that Mosquitto cannot read is never written over or handed on."""
+    path = tmp_path / "passwd"
+    path.write_text(f"{bad}\n")
+    with pytest.raises(DeskError, match="line 1"):
+        credentials.read_passwords(path)
+
+
+def test_files_are_private_and_whole(folder: Path) -> None:
+    """Folder and files are the owner's only, and nothing half-written is left beside them."""
+    broker.init(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
+        "acl",
+        "mosquitto.conf",
+        "passwd",
+    ]
+    for path in folder.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 or path.name == ".lock"
+
+
+def test_init_twice_changes_nothing(folder: Path) -> None:
+    """A second `init` with the same words writes nothing and shows no password again."""
+    first = broker.init(folder)
+    second = broker.init(folder)
+    assert first.password is not None
+    assert (second.written, second.password, second.mqtt_url) == ((), None, None)
+
+
+def test_init_keeps_somebodys_work(folder: Path) -> None:
+    """A configuration that was changed is refused; with `force` it is kept beside the new one."""
+    broker.init(folder)
+    conf = folder / "mosquitto.conf"
+    conf.write_text("# mine\n")
+    with pytest.raises(DeskError, match=r"mosquitto\.conf"):
+        broker.init(folder)
+    assert broker.init(folder, force=True).written == ("mosquitto.conf",)
+    assert (folder / "mosquitto.conf.old").read_text() == "# mine\n"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    """When the new file is found bad, the old one stays and the new one is gone."""
+    path = tmp_path / "passwd"
+    credentials.write_passwords(path, {"a": credentials.hashed("x")})
+    before = path.read_text()
+    with pytest.raises(DeskError):
+        credentials.write_passwords(path, {"b": "no hash"})
+    assert (path.read_text(), [p.name for p in tmp_path.iterdir()]) == (before, ["passwd"])
+
+
+def test_only_listener_paths_and_user_change(folder: Path) -> None:
+    """The rendered file is the project's own but for its listener, its paths and its user."""
+    text = broker.template()
+    made = broker.render(text, folder=folder, port=2883, host="127.0.0.1", user="somebody")
+    pairs = zip(text.splitlines(), made.splitlines(), strict=True)
+    changed = [new for old, new in pairs if old != new]
+    assert "user somebody" in changed
+    assert "listener 2883 127.0.0.1" in changed
+    assert all(
+        str(folder) in line for line in changed if line.split()[0] not in ("user", "listener")
+    )
+
+
+def test_every_setting_says_why(folder: Path) -> None:
+    """Each line of the project's file stands under a comment of its own paragraph."""
+    for paragraph in broker.template().split("\n\n"):
+        settings = [line for line in paragraph.splitlines() if not line.startswith("#")]
+        assert not settings or paragraph.startswith("# ")
+
+
+def test_offline_sessions_are_safe() -> None:
+    """`per_listener_settings`, which loses messages for sessions that are offline, is not set."""
+    lines = broker.template().splitlines()
+    assert not any(line.startswith("per_listener_settings") for line in lines)
+
+
+@pytest.mark.broker
+def test_credentials_on_the_real_broker(ours: Server, folder: Path) -> None:
+    """A device enrolled while the broker runs can log in at once; a wrong password cannot."""
+    password = broker.set_password(folder, "hh-0101")
+    assert broker.reload(folder)
+    deadline = time.monotonic() + WAIT_S
+    while (code := Client(ours.port, "hh-0101", password).code) and time.monotonic() < deadline:
+        pass
+    assert code == 0
+    assert Client(ours.port, "hh-0101", "wrong").code in (REFUSED, NOT_AUTHORISED)
+    assert Client(ours.port, "nobody", "x").code in (REFUSED, NOT_AUTHORISED)
+    assert Client(ours.port).code == 0
+
+
+@pytest.mark.broker
+def test_nobody_speaks_for_another(ours: Server, folder: Path) -> None:
+    """A device writes only below its own name, and hears only its own receipts."""
+    a, b = (broker.set_password(folder, name) for name in ("hh-a", "hh-b"))
+    broker.reload(folder)
+    watcher = Client(ours.port)
+    watcher.subscribe("patrol/v1/+/+/up/#")
+    alice, bob = logged_in(ours.port, "hh-a", a), logged_in(ours.port, "hh-b", b)
+    alice.subscribe("patrol/v1/+/+/down/#")
+    bob.publish("patrol/v1/s/hh-a/up/checkin", b"forged")
+    bob.publish("patrol/v1/s/hh-b/up/checkin", b"mine")
+    bob.publish("patrol/v1/s/hh-a/down/receipt", b"forged")
+    watcher.publish("patrol/v1/s/hh-b/down/receipt", b"for b")
+    watcher.publish("patrol/v1/s/hh-a/down/receipt", b"for a")
+    assert watcher.until(lambda: watcher.inbox)
+    assert alice.until(lambda: alice.inbox)
+    alice.until(lambda: len(alice.inbox) > 1, limit=0.3)
+    assert watcher.inbox == [("patrol/v1/s/hh-b/up/checkin", b"mine")]
+    assert alice.inbox == [("patrol/v1/s/hh-a/down/receipt", b"for a")]
+
+
+def logged_in(port: int, name: str, password: str) -> Client:
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        client = Client(port, name, password)
+        if client.code == 0:
+            return client
+    pytest.fail(f"{name} could not log in")
+
+
+@pytest.mark.broker
+def test_what_is_sent_while_the_service_is_away_waits_for_it(folder: Path) -> None:
+    """The service's session gets all it missed, over a SIGKILL of the broker and from after it."""
+    made = broker.init(folder, port=1)
+    who = ("gridbeat", made.password)
+    with running(folder, "127.0.0.1") as server:
+        service = Client(server.port, *who, session="service")
+        service.subscribe("patrol/v1/+/+/up/#")
+        service.close()
+        Client(server.port, *who).publish("patrol/v1/s/d/up/checkin", b"before")
+        saved = folder / "mosquitto.db"
+        wait_until(lambda: saved.exists() and b"before" in saved.read_bytes())
+        server.kill()
+        server.start()
+        Client(server.port, *who).publish("patrol/v1/s/d/up/checkin", b"after")
+        back = Client(server.port, *who, session="service")
+        assert back.until(lambda: len(back.inbox) == 2)
+        assert [payload for _, payload in back.inbox] == [b"before", b"after"]
+
+
+@pytest.mark.broker
+def test_beyond_loopback_nobody_comes_in_without_a_name(folder: Path) -> None:
+    """A listener that others can reach refuses a client without a user, and takes the service."""
+    made = broker.init(folder, port=1, host=EVERYWHERE)
+    with running(folder, EVERYWHERE) as server:
+        assert Client(server.port).code == NOT_AUTHORISED
+        assert Client(server.port, "gridbeat", made.password).code == 0
+
+
+@pytest.mark.broker
+def test_the_checkouts_own_file_starts(tmp_path: Path) -> None:
+    """The project's file runs from the repository's root after `broker init --dir broker`."""
+    port = free_port()
+    text = broker.template().replace("listener 1883 ", f"listener {port} ")
+    (tmp_path / "mosquitto.conf").write_text(text)
+    broker.init(tmp_path / "broker")
+    process = subprocess.Popen(
+        ["mosquitto", "-c", "mosquitto.conf"], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(port)
+        assert Client(port).code == 0
+        wait_until((tmp_path / "broker" / "mosquitto.db").exists)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.broker
+def test_the_tls_listener_ends_nameless_access(folder: Path) -> None:
+    """With the TLS lines switched on, nobody comes in without a name, on loopback neither."""
+    made = broker.init(folder, port=1)
+    tls_port = free_port()
+    certificates(folder / "tls")
+    text = (folder / "mosquitto.conf").read_text().replace("#:", "")
+    text = text.replace("listener 1 ", "listener {port} ").replace(
+        "listener 8883", f"listener {tls_port} 127.0.0.1"
+    )
+    with mosquitto(conf=text) as server:
+        assert Client(server.port).code == NOT_AUTHORISED
+        assert Client(server.port, "gridbeat", made.password).code == 0
+        ca = folder / "tls" / "ca.crt"
+        assert Client(tls_port, ca=ca).code == NOT_AUTHORISED
+        assert Client(tls_port, "gridbeat", made.password, ca=ca).code == 0
+
+
+def certificates(folder: Path) -> None:
+    folder.mkdir()
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=localhost", "-keyout", folder / "server.key"),
+            *("-out", folder / "server.crt"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (folder / "ca.crt").write_bytes((folder / "server.crt").read_bytes())
+
+
+def test_no_broker_is_said_and_no_stranger_signalled(folder: Path) -> None:
+    """Without a broker, or with a pid that is another program's by now, nobody is signalled."""
+    broker.init(folder)
+    assert not broker.reload(folder)
+    (folder / "mosquitto.pid").write_text(f"{os.getpid()}\n")
+    assert not broker.reload(folder)
+
+
+def wait_for(port: int) -> None:
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens)
+
+
+def wait_until(done) -> None:  # type: ignore[no-untyped-def]
+    deadline = time.monotonic() + WAIT_S
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

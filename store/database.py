@@ -1,0 +1,347 @@
+"""The ledger's database: opened, read, written, upgraded and backed up.
+
+SQLite in WAL mode with `synchronous=FULL`: a committed transaction survives a power cut, which is
+what acknowledgements and receipts rest on. Readers never wait for the writer.
+"""
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    table,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from devices.ids import Instant
+from store.addresses import database_path
+from store.tables import LedgerIdentity
+
+REVISIONS = ("0001",)
+"""The schema's revisions, oldest first; the last is the one this program works with."""
+
+BUSY_TIMEOUT_MS = 10_000
+WAL_LIMIT_BYTES = 64 * 2**20
+BACKUP_STEP_PAGES = 1_024
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA recursive_triggers=ON",  # else INSERT OR REPLACE deletes without the triggers' say
+    f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}",  # the WAL shrinks back after a long reader
+    "PRAGMA cache_size=-32768",  # 32 MiB
+    "PRAGMA temp_store=MEMORY",
+)
+
+IDENTITY = LedgerIdentity.__table__  # type: ignore[attr-defined]
+WRITES = "gridbeat_writes"
+
+
+class SchemaOutdated(Exception):  # noqa: N818  (the operator's message, not a fault of the code)
+    """The ledger's schema is not the one this program works with. The message says what to do."""
+
+
+class BackupFailed(Exception):  # noqa: N818
+    """No backup was made, or the copy is not as good as the ledger. Nothing is left behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaState:
+    """Which schema the ledger has, None where there is none yet, and which one is needed."""
+
+    revision: str | None
+    head: str = REVISIONS[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upgrade:
+    """What `upgrade` did: `before` is None for a new ledger; equal revisions: nothing to do."""
+
+    path: Path
+    before: str | None
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReport:
+    """A verified copy: rows by table, counted in the copy and in the ledger at the same instant."""
+
+    path: Path
+    size: int
+    revision: str
+    ledger: str
+    rows: dict[str, int]
+
+
+# Opening -----------------------------------------------------------------------------------------
+
+
+def open_engine(url: str) -> Engine:
+    """An engine on the ledger at `url`, whose file must exist. Nothing is read yet.
+
+    Raises ValueError for a database that is not a SQLite file. Use it through `reading` and
+    `writing`; each thread takes its own connection.
+    """
+    return _engine(database_path(url, Path.cwd()), mode="rw", foreign_keys=True)
+
+
+def ledger_path(engine: Engine) -> Path:
+    """The file behind the engine."""
+    if engine.url.database is None:
+        raise ValueError("the ledger is a file")
+    return Path(engine.url.database)
+
+
+def _engine(path: Path, *, mode: str, foreign_keys: bool) -> Engine:
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode={mode}",
+            uri=True,
+            timeout=BUSY_TIMEOUT_MS / 1_000,
+            isolation_level=None,  # transactions are begun below, in plain sight
+            check_same_thread=False,  # the pool hands a connection to one thread at a time
+        )
+        try:
+            for pragma in (*PRAGMAS, f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}"):
+                connection.execute(pragma)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One consistent view of the ledger. Writing through it is refused by the database."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction: durable when the block ends, rolled back if it raises.
+
+    It takes the write lock at once (BEGIN IMMEDIATE), so nothing read in it can be overtaken.
+    Raises sqlalchemy.exc.OperationalError when another writer keeps the lock over 10 s.
+    """
+    with engine.connect() as connection:
+        connection.execution_options(**{WRITES: True})
+        with connection.begin():
+            yield connection
+
+
+# The schema --------------------------------------------------------------------------------------
+
+
+def upgrade(url: str, *, now: Instant) -> Upgrade:
+    """Bring the ledger at `url` to this program's schema, making file and folder where missing.
+
+    All or nothing, in one transaction. A new ledger gets its identity, which receipts carry.
+    Raises SchemaOutdated when the ledger is newer than this program.
+    """
+    path = database_path(url, Path.cwd())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = _engine(path, mode="rwc", foreign_keys=False)
+    try:
+        with writing(engine) as connection:
+            before = _revision(connection)
+            if before is not None and before not in REVISIONS:
+                raise SchemaOutdated(_newer(path, before))
+            if before != REVISIONS[-1]:
+                _migrate(connection)
+            _identify(connection, now)
+    finally:
+        engine.dispose()
+    return Upgrade(path=path, before=before, after=REVISIONS[-1])
+
+
+def _migrate(connection: Connection) -> None:
+    # Alembic takes a third of a second to import; only this command needs it.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    command.upgrade(config, "head")
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise RuntimeError(f"the migration left rows that point nowhere: {broken[:3]}")
+
+
+def _identify(connection: Connection, now: Instant) -> None:
+    if connection.scalar(select(func.count()).select_from(IDENTITY)) == 0:
+        connection.execute(insert(IDENTITY).values(uuid=str(uuid.uuid4()), created_at=now))
+
+
+def schema_state(engine: Engine) -> SchemaState:
+    """Which schema the ledger has, without judging it."""
+    if not ledger_path(engine).exists():
+        return SchemaState(revision=None)
+    with reading(engine) as connection:
+        return SchemaState(revision=_revision(connection))
+
+
+def check_schema(engine: Engine, known: tuple[str, ...] = REVISIONS) -> SchemaState:
+    """The schema, if it is the last of `known`. Raises SchemaOutdated with the command to run."""
+    state = SchemaState(revision=schema_state(engine).revision, head=known[-1])
+    if state.revision == state.head:
+        return state
+    path = ledger_path(engine)
+    if state.revision is None:
+        raise SchemaOutdated(f"there is no ledger at {path} yet: run `gridbeat db upgrade`")
+    if state.revision not in known:
+        raise SchemaOutdated(_newer(path, state.revision))
+    raise SchemaOutdated(
+        f"the ledger at {path} has schema {state.revision}, this program needs {state.head}: "
+        "stop the service, run `gridbeat db backup FILE`, then `gridbeat db upgrade`"
+    )
+
+
+def _newer(path: Path, revision: str) -> str:
+    return (
+        f"the ledger at {path} has schema {revision}, which is newer than this program "
+        f"({REVISIONS[-1]}): install the Gridbeat that made it, or a later one"
+    )
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.exec_driver_sql(
+        "SELECT version_num FROM alembic_version"
+    ).scalar()
+    return found
+
+
+def ledger_id(connection: Connection) -> str:
+    """The name that receipts carry; a restored backup has another one."""
+    found: str = connection.execute(select(IDENTITY.c.uuid)).scalar_one()
+    return found
+
+
+# Backup ------------------------------------------------------------------------------------------
+
+
+def backup(
+    engine: Engine, target: Path, progress: Callable[[float], None] | None = None
+) -> BackupReport:
+    """Copy the ledger to `target` while the service writes, and verify the copy.
+
+    The copy is the ledger at one instant: a read transaction is held throughout, without which
+    SQLite would start anew at every commit. It is written beside `target`, checked (integrity,
+    foreign keys, rows of every table, schema) and renamed when it is good. It bears a new ledger
+    id, so that handhelds, after a restore, take nothing for kept that the copy does not hold.
+    `progress` hears the part copied, 0 to 1. Raises BackupFailed.
+    """
+    target = target.absolute()
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    _refuse_existing(target)
+    if schema_state(engine).revision is None:
+        raise BackupFailed(f"there is no ledger at {ledger_path(engine)} to copy")
+    try:
+        with reading(engine) as source:
+            rows = _row_counts(source)
+            _copy(source, partial, progress)
+        report = _verified(partial, target, rows)
+        _refuse_existing(target)
+        partial.rename(target)
+        _sync(target.parent)
+    except (OSError, sqlite3.Error, SQLAlchemyError) as cause:
+        raise BackupFailed(f"the backup could not be written to {target}: {cause}") from cause
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return report
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise BackupFailed(f"{target} exists already: name another file, or move that one away")
+    if not target.parent.is_dir():
+        raise BackupFailed(f"there is no folder {target.parent}: make it first")
+
+
+def _copy(source: Connection, partial: Path, progress: Callable[[float], None] | None) -> None:
+    def told(_status: int, remaining: int, total: int) -> None:
+        if progress is not None and total:
+            progress(1 - remaining / total)
+
+    driver: Any = source.connection.driver_connection
+    with closing(sqlite3.connect(partial)) as copy:
+        driver.backup(copy, pages=BACKUP_STEP_PAGES, progress=told)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, no -wal beside it
+        copy.execute("UPDATE ledger SET uuid = ?", (str(uuid.uuid4()),))
+        copy.commit()
+    _sync(partial)
+
+
+def _verified(partial: Path, target: Path, rows: dict[str, int]) -> BackupReport:
+    engine = _engine_read_only(partial)
+    try:
+        with engine.connect() as copy:
+            found = copy.exec_driver_sql("PRAGMA integrity_check(3)").scalars().all()
+            if list(found) != ["ok"]:
+                raise BackupFailed(f"the copy is damaged: {'; '.join(map(str, found))}")
+            copied = _row_counts(copy)
+            if copied != rows:
+                wrong = sorted(name for name in rows if copied.get(name) != rows[name])
+                raise BackupFailed(f"the copy lacks rows of {', '.join(wrong)}: try again")
+            return BackupReport(
+                path=target,
+                size=partial.stat().st_size,
+                revision=_revision(copy) or "",
+                ledger=ledger_id(copy),
+                rows=rows,
+            )
+    finally:
+        engine.dispose()
+
+
+def _engine_read_only(path: Path) -> Engine:
+    return create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True),
+    )
+
+
+def _row_counts(connection: Connection) -> dict[str, int]:
+    names = sorted(inspect(connection).get_table_names())
+    counts = {
+        name: connection.scalar(select(func.count()).select_from(table(name))) for name in names
+    }
+    return {name: int(count or 0) for name, count in counts.items()}
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,308 @@
+"""The registry as the hot path sees it: in memory, immutable, replaced whole when it changes.
+
+`load_picture` makes it from the ledger in a handful of queries; placing a read is then two dict
+lookups. `registry_version` is cheap enough to ask before each batch.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, Table, func, select
+
+from devices.ids import Instant
+from store.tables import (
+    Area,
+    Checkpoint,
+    Device,
+    GridNode,
+    Person,
+    Plan,
+    PlanVersion,
+    RegistryRevision,
+    Site,
+    SiteGrid,
+    Tag,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """A device and the sites it may report from. `heartbeat_ms` None: silence means nothing."""
+
+    id: int
+    slug: str
+    site_ids: frozenset[int]
+    retired: bool
+    heartbeat_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteInfo:
+    """A site. `calendar` is the JSON that `rules.calendar.Calendar.from_json` reads."""
+
+    id: int
+    slug: str
+    name: str
+    timezone: str
+    calendar: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonInfo:
+    """A person, by pseudonym."""
+
+    id: int
+    slug: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointInfo:
+    """A checkpoint of a site. `proof` is `sun` where a bare UID does not suffice."""
+
+    id: int
+    slug: str
+    name: str
+    site_id: int
+    area: str | None
+    risk: str | None
+    proof: str | None
+    lat: float | None
+    lon: float | None
+    retired: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInfo:
+    """A plan version that is in force or waits to be: not ended. `terms`: `rules.plans.Plan`."""
+
+    id: int
+    plan_id: int
+    site_id: int
+    slug: str
+    version: int
+    digest: str
+    terms: Mapping[str, Any]
+    applied_at: Instant
+    effective_at: Instant | None
+    superseded_at: Instant | None
+
+
+class Place(NamedTuple):
+    """What a tag stands for at a site and an instant: a checkpoint, a person, or nothing."""
+
+    checkpoint_id: int | None = None
+    person_id: int | None = None
+    slug: str | None = None
+    name: str | None = None
+
+
+NOWHERE = Place()
+"""The place of a tag that nobody registered, or that belongs to another site."""
+
+_EVER = 2**63 - 1
+
+
+class _Binding(NamedTuple):
+    """A tag stands for `place` in [since, until); at one site, or at any (a person's tag)."""
+
+    since: Instant
+    until: Instant
+    site_id: int | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """The registry at one version. Ids are the ledger's integer keys, slugs what people write."""
+
+    version: int
+    devices: Mapping[str, DeviceInfo]
+    sites: Mapping[str, SiteInfo]
+    sites_by_id: Mapping[int, SiteInfo]
+    people: Mapping[str, PersonInfo]
+    checkpoints: Mapping[int, CheckpointInfo]
+    checkpoints_by_slug: Mapping[tuple[int, str], CheckpointInfo]
+    bindings: Mapping[str, tuple[_Binding, ...]]
+    plan_versions: tuple[PlanInfo, ...]
+
+    def device(self, slug: str) -> DeviceInfo | None:
+        """The device of that id, retired ones included."""
+        return self.devices.get(slug)
+
+    def site(self, slug: str) -> SiteInfo | None:
+        """The site of that id."""
+        return self.sites.get(slug)
+
+    def site_by_id(self, key: int) -> SiteInfo | None:
+        """The site of that integer key."""
+        return self.sites_by_id.get(key)
+
+    def person(self, slug: str) -> PersonInfo | None:
+        """The person of that pseudonym."""
+        return self.people.get(slug)
+
+    def checkpoint(self, key: int) -> CheckpointInfo | None:
+        """The checkpoint of that integer key, retired ones included."""
+        return self.checkpoints.get(key)
+
+    def checkpoint_of(self, site_id: int, slug: str) -> CheckpointInfo | None:
+        """The checkpoint of that id at a site, retired ones included."""
+        return self.checkpoints_by_slug.get((site_id, slug))
+
+    def plans(self) -> tuple[PlanInfo, ...]:
+        """Plan versions that have not ended, oldest first."""
+        return self.plan_versions
+
+    def place(self, site_id: int, tag: str, at: Instant) -> Place:
+        """What `tag` (normalized) stood for at `at`, read at that site; NOWHERE if nothing."""
+        for since, until, bound_to, place in self.bindings.get(tag, ()):
+            if since <= at < until and (bound_to is None or bound_to == site_id):
+                return place
+        return NOWHERE
+
+
+def registry_version(connection: Connection) -> int:
+    """The version of the registry: 0 before the first file, then one up at each change."""
+    revision = _table(RegistryRevision)
+    found: int | None = connection.scalar(select(func.max(revision.c.id)))
+    return found or 0
+
+
+def load_picture(connection: Connection) -> Picture:
+    """Read the whole registry. Call it within `reading`, so that it is of one instant."""
+    sites = _sites(connection)
+    checkpoints = _checkpoints(connection)
+    return Picture(
+        version=registry_version(connection),
+        devices=_devices(connection),
+        sites={site.slug: site for site in sites},
+        sites_by_id={site.id: site for site in sites},
+        people=_people(connection),
+        checkpoints={found.id: found for found in checkpoints},
+        checkpoints_by_slug={(found.site_id, found.slug): found for found in checkpoints},
+        bindings=_bindings(connection, {found.id: found for found in checkpoints}),
+        plan_versions=_plans(connection),
+    )
+
+
+def _table(model: Any) -> Table:
+    found: Table = model.__table__
+    return found
+
+
+def _all(connection: Connection, table: Table) -> Iterable[Row[Any]]:
+    return connection.execute(select(table).order_by(*table.primary_key.columns))
+
+
+def _sites(connection: Connection) -> tuple[SiteInfo, ...]:
+    return tuple(
+        SiteInfo(
+            id=row.id, slug=row.slug, name=row.name, timezone=row.timezone, calendar=row.calendar
+        )
+        for row in _all(connection, _table(Site))
+    )
+
+
+def _people(connection: Connection) -> dict[str, PersonInfo]:
+    rows = _all(connection, _table(Person))
+    return {row.slug: PersonInfo(id=row.id, slug=row.slug, name=row.name) for row in rows}
+
+
+def _checkpoints(connection: Connection) -> tuple[CheckpointInfo, ...]:
+    areas = {row.id: row.slug for row in _all(connection, _table(Area))}
+    return tuple(
+        CheckpointInfo(
+            id=row.id,
+            slug=row.slug,
+            name=row.name,
+            site_id=row.site_id,
+            area=areas.get(row.area_id),
+            risk=row.risk,
+            proof=row.proof,
+            lat=row.lat,
+            lon=row.lon,
+            retired=row.retired_at is not None,
+        )
+        for row in _all(connection, _table(Checkpoint))
+    )
+
+
+def _devices(connection: Connection) -> dict[str, DeviceInfo]:
+    below = _sites_below(connection)
+    of_site: dict[int, frozenset[int]] = {}
+    nowhere: frozenset[int] = frozenset()
+
+    def sites(row: Row[Any]) -> frozenset[int]:
+        if row.site_id is None:
+            return below.get(row.node_id, nowhere)
+        return of_site.setdefault(row.site_id, frozenset((row.site_id,)))
+
+    return {
+        row.slug: DeviceInfo(
+            id=row.id,
+            slug=row.slug,
+            site_ids=sites(row),
+            retired=row.retired_at is not None,
+            heartbeat_ms=row.heartbeat_ms,
+        )
+        for row in _all(connection, _table(Device))
+    }
+
+
+def _sites_below(connection: Connection) -> dict[int, frozenset[int]]:
+    """The sites that hang on each grid node or on a node under it."""
+    parents = {row.id: row.parent_id for row in _all(connection, _table(GridNode))}
+    found: dict[int, set[int]] = defaultdict(set)
+    for link in _all(connection, _table(SiteGrid)):
+        node = link.node_id
+        while node is not None:
+            found[node].add(link.site_id)
+            node = parents[node]
+    return {node: frozenset(sites) for node, sites in found.items()}
+
+
+def _bindings(
+    connection: Connection, checkpoints: Mapping[int, CheckpointInfo]
+) -> dict[str, tuple[_Binding, ...]]:
+    people = {row.id: row for row in _all(connection, _table(Person))}
+    found: dict[str, list[_Binding]] = defaultdict(list)
+    for row in _all(connection, _table(Tag)):
+        until = _EVER if row.until is None else row.until
+        if row.checkpoint_id is not None:
+            point = checkpoints[row.checkpoint_id]
+            place = Place(checkpoint_id=point.id, slug=point.slug, name=point.name)
+            found[row.uid].append(_Binding(row.since, until, point.site_id, place))
+        else:
+            person = people[row.person_id]
+            place = Place(person_id=person.id, slug=person.slug, name=person.name)
+            found[row.uid].append(_Binding(row.since, until, None, place))
+    # Newest first: a tag that has moved is mostly read where it is now.
+    return {uid: tuple(reversed(bindings)) for uid, bindings in found.items()}
+
+
+def _plans(connection: Connection) -> tuple[PlanInfo, ...]:
+    plan, version = _table(Plan), _table(PlanVersion)
+    query = (
+        select(version, plan.c.site_id, plan.c.slug)
+        .join(plan, plan.c.id == version.c.plan_id)
+        .where(version.c.ended_at.is_(None))
+        .order_by(version.c.id)
+    )
+    return tuple(
+        PlanInfo(
+            id=row.id,
+            plan_id=row.plan_id,
+            site_id=row.site_id,
+            slug=row.slug,
+            version=row.version,
+            digest=row.digest,
+            terms=row.terms,
+            applied_at=row.applied_at,
+            effective_at=row.effective_at,
+            superseded_at=row.superseded_at,
+        )
+        for row in connection.execute(query)
+    )

@@ -1,1 +1,1 @@
-"""What it means: calendars, plans, obligations and their judges, cases. Pure; now is an argument."""
+"""What it means: calendars, plans, obligations, judges, cases. Pure: now is an argument."""

@@ -1,0 +1,248 @@
+"""What a change of verdict tells; the door to kinds and notices of events (contract §4).
+
+`follow()` turns a flip into notices; the ledger turns a notice into the next revision of its
+event. What it tells is a function of the verdict, not of the way to it (design, law 3): a round
+has the event of its verdict at due, open for as long as the round is not kept, and, once later
+evidence or a decision has changed that verdict, one `round.amended`.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from devices.ids import Instant
+from devices.messages import EventState, Severity
+from rules.kinds import SEVERITIES, EventKind, Notice, event_id
+from rules.notices import (
+    calendar_unknown,
+    device_gap,
+    device_offline,
+    device_online,
+    hazard_closed,
+    hazard_opened,
+    identity_conflict,
+    service_gap,
+    sos_cleared,
+    sos_raised,
+    unknown_tag,
+)
+from rules.plans import Plan, zone
+from rules.promises import EPOCH, Flip, Gap, Obligation, Standing, Stretch, Verdict, utc
+from rules.words import REASONS, STANDINGS, Words, listed
+
+__all__ = [
+    "SEVERITIES",
+    "EventKind",
+    "EventState",
+    "Notice",
+    "Severity",
+    "calendar_unknown",
+    "device_gap",
+    "device_offline",
+    "device_online",
+    "event_id",
+    "follow",
+    "hazard_closed",
+    "hazard_opened",
+    "identity_conflict",
+    "local_time",
+    "overdue_subject",
+    "service_gap",
+    "sos_cleared",
+    "sos_raised",
+    "unknown_tag",
+]
+
+_AT_DUE: Mapping[Standing, EventKind] = {
+    Standing.COMPLETED: EventKind.ROUND_COMPLETED,
+    Standing.INCOMPLETE: EventKind.ROUND_INCOMPLETE,
+    Standing.MISSED: EventKind.ROUND_MISSED,
+    Standing.UNKNOWN: EventKind.ROUND_UNKNOWN,
+}
+"""What the verdict at due is told as. A gap tells its stretches instead, and `unknown` alone."""
+
+_KEPT = frozenset({Standing.COMPLETED, Standing.EXCUSED})
+
+
+def overdue_subject(obligation: Obligation, checkpoint: str, stretch: Stretch) -> str:
+    """Plan, checkpoint and start of the stretch: which `checkpoint.overdue` it is."""
+    return f"{obligation.site}/{obligation.plan}/{checkpoint}/{utc(stretch.start)}"
+
+
+def local_time(at: Instant, timezone: str, shape: str = "%Y-%m-%d %H:%M") -> str:
+    """`at` on the site's own clock, to the minute, as messages tell it."""
+    return (EPOCH + timedelta(milliseconds=at)).astimezone(zone(timezone)).strftime(shape)
+
+
+def follow(flip: Flip, plan: Plan) -> tuple[Notice, ...]:
+    """What a change of verdict tells, in the order in which it should be told."""
+    verdicts = () if flip.now.standing is Standing.PENDING else tuple(_verdicts(flip, plan))
+    return (*_stretches(flip, plan), *verdicts)
+
+
+def _verdicts(flip: Flip, plan: Plan) -> Iterator[Notice]:
+    """The event of the verdict at due, and its amendment.
+
+    Usually `now.first` is what was judged at due. It is not where a marker never came and was
+    judged without (`waited`), or where reachability was told later: then what was told falls.
+    """
+    obligation, now = flip.obligation, flip.now
+    first = now.first or now.standing
+    before = _told_at_due(flip.was)
+    if before is not None and before is not first and (kind := _kind(obligation, before)):
+        yield _withdrawn(kind, obligation, plan)
+    if kind := _kind(obligation, first):
+        yield _at_due(kind, obligation, now, plan)
+    was = first if first is not now.standing else before
+    if was is not None and was is not now.standing:
+        yield _amended(was, obligation, now, plan)
+
+
+def _told_at_due(verdict: Verdict | None) -> Standing | None:
+    if verdict is None or verdict.standing is Standing.PENDING:
+        return None
+    return verdict.first or verdict.standing
+
+
+def _kind(obligation: Obligation, standing: Standing) -> EventKind | None:
+    if isinstance(obligation.terms, Gap) and standing is not Standing.UNKNOWN:
+        return None
+    return _AT_DUE.get(standing)
+
+
+def _at_due(kind: EventKind, obligation: Obligation, now: Verdict, plan: Plan) -> Notice:
+    state = EventState.RESOLVED if now.standing in _KEPT else EventState.OPEN
+    data = {
+        **_facts(obligation),
+        "standing": now.standing.value,
+        "reason": now.reason.value,
+        "visited": list(now.visited),
+        "missing": list(now.missing),
+        "late": list(now.late),
+        "waiting": list(now.waiting),
+    }
+    return _round_notice(kind, obligation, state, _told(obligation, now, plan), data)
+
+
+def _withdrawn(kind: EventKind, obligation: Obligation, plan: Plan) -> Notice:
+    where = _where(obligation, plan)
+    text = Words(f"{where.zh}：此前的判定已撤回", f"{where.en}: this verdict was withdrawn")
+    data = {**_facts(obligation), "withdrawn": True}
+    return _round_notice(kind, obligation, EventState.RESOLVED, text, data)
+
+
+def _amended(was: Standing, obligation: Obligation, now: Verdict, plan: Plan) -> Notice:
+    decided = now.standing is Standing.EXCUSED
+    cause = Words("由负责人决定", "by decision") if decided else Words("补到记录", "later evidence")
+    before, after, where = STANDINGS[was], STANDINGS[now.standing], _where(obligation, plan)
+    data = {
+        **_facts(obligation),
+        "was": was.value,
+        "now": now.standing.value,
+        "reason": "decision" if decided else "late-evidence",
+        "visited": list(now.visited),
+        "missing": list(now.missing),
+    }
+    text = Words(
+        f"{where.zh}：{cause.zh}，由“{before.zh}”改为“{after.zh}”",
+        f"{where.en}: {cause.en} changed it from {before.en} to {after.en}",
+    )
+    return _round_notice(EventKind.ROUND_AMENDED, obligation, EventState.RESOLVED, text, data)
+
+
+def _round_notice(
+    kind: EventKind, obligation: Obligation, state: EventState, text: Words, data: dict[str, Any]
+) -> Notice:
+    return Notice(
+        kind=kind,
+        severity=SEVERITIES[kind],
+        site=obligation.site,
+        subject=obligation.key,
+        at=obligation.due,
+        state=state,
+        message_zh=text.zh,
+        message_en=text.en,
+        data=data,
+    )
+
+
+def _facts(obligation: Obligation) -> dict[str, Any]:
+    return {
+        "plan": obligation.plan,
+        "opens": obligation.opens,
+        "closes": obligation.closes,
+        "due": obligation.due,
+        "expected": len(obligation.expected),
+    }
+
+
+def _where(obligation: Obligation, plan: Plan) -> Words:
+    """The plan by name, its window on the site's clock, and the checkpoint of a gap."""
+    opens = local_time(obligation.opens, plan.timezone)
+    closes = local_time(obligation.closes, plan.timezone, "%H:%M")
+    terms = obligation.terms
+    spot = f" {plan.name_of(terms.checkpoint)}" if isinstance(terms, Gap) else ""
+    text = f"{plan.name}{spot} {opens}–{closes}"
+    return Words(text, text)
+
+
+def _told(obligation: Obligation, now: Verdict, plan: Plan) -> Words:
+    where, standing, reason = _where(obligation, plan), STANDINGS[now.standing], REASONS[now.reason]
+    zh, en = f"{where.zh} {standing.zh}", f"{where.en} {standing.en}"
+    if now.standing is Standing.INCOMPLETE and now.missing:
+        names = listed(tuple(plan.name_of(slug) for slug in now.missing))
+        return Words(f"{zh}：未到{names.zh}", f"{en}: nobody came to {names.en}")
+    if now.standing is Standing.COMPLETED:
+        return Words(zh, en)
+    return Words(f"{zh}：{reason.zh}", f"{en}: {reason.en}")
+
+
+def _stretches(flip: Flip, plan: Plan) -> Iterator[Notice]:
+    """Stretches that are new or have changed, and those that later evidence has undone."""
+    was = {s.start: s for s in (flip.was.stretches if flip.was else ())}
+    now = {s.start: s for s in flip.now.stretches}
+    for start in sorted(was.keys() | now.keys()):
+        if start not in now:
+            yield _overdue(flip.obligation, was[start], plan, withdrawn=True)
+        elif was.get(start) != now[start]:
+            yield _overdue(flip.obligation, now[start], plan, withdrawn=False)
+
+
+def _overdue(obligation: Obligation, stretch: Stretch, plan: Plan, *, withdrawn: bool) -> Notice:
+    terms = obligation.terms
+    if not isinstance(terms, Gap):
+        raise TypeError(f"{obligation.key} is no gap obligation and has no stretches")
+    over = withdrawn or stretch.ended_at is not None
+    text = _overdue_text(terms, stretch, plan, withdrawn=withdrawn)
+    return Notice(
+        kind=EventKind.CHECKPOINT_OVERDUE,
+        severity=SEVERITIES[EventKind.CHECKPOINT_OVERDUE],
+        site=obligation.site,
+        subject=overdue_subject(obligation, terms.checkpoint, stretch),
+        at=stretch.breached_at,
+        state=EventState.RESOLVED if over else EventState.OPEN,
+        message_zh=text.zh,
+        message_en=text.en,
+        data={
+            "plan": obligation.plan,
+            "checkpoint": terms.checkpoint,
+            "every": terms.every,
+            "since": stretch.start,
+            "ended_at": None if withdrawn else stretch.ended_at,
+            "withdrawn": withdrawn,
+        },
+    )
+
+
+def _overdue_text(terms: Gap, stretch: Stretch, plan: Plan, *, withdrawn: bool) -> Words:
+    name = plan.name_of(terms.checkpoint)
+    since = local_time(stretch.start, plan.timezone)
+    if withdrawn:
+        return Words(
+            f"{name}：后到的记录表明并未超时，已撤回",
+            f"{name}: later evidence shows that the gap was kept; withdrawn",
+        )
+    if stretch.ended_at is not None:
+        ended = local_time(stretch.ended_at, plan.timezone)
+        return Words(f"{name} 超时后已于 {ended} 到访", f"{name} was visited again at {ended}")
+    return Words(f"{name} 自 {since} 起无人到访", f"nobody has come to {name} since {since}")

@@ -1,0 +1,185 @@
+"""Notices of what is no verdict: check-ins, devices, hazards, sos, the service, calendars.
+
+What is over (`device_online`, `hazard_closed`, `sos_cleared`) resolves the event that was open.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from devices.ids import Identity, Instant
+from devices.messages import EventState, Grade, Severity
+from rules.cases import Case
+from rules.durations import format_duration
+from rules.kinds import SEVERITIES, EventKind, Notice
+from rules.plans import Plan
+from rules.promises import utc
+from rules.words import CASES, Words
+
+GRADES: Mapping[Grade, Severity] = {Grade.GENERAL: Severity.MEDIUM, Grade.MAJOR: Severity.CRITICAL}
+"""How severe a hazard is by its grade: a major one needs all levels at once (domain)."""
+
+_GRADE_WORDS: Mapping[Grade, Words] = {
+    Grade.GENERAL: Words("一般隐患", "general hazard"),
+    Grade.MAJOR: Words("重大隐患", "major hazard"),
+}
+
+
+class _Occurrence(NamedTuple):
+    """Which event: its kind, where, which one of that kind, since when."""
+
+    kind: EventKind
+    site: str | None
+    subject: str
+    at: Instant
+
+
+def unknown_tag(site: str, identity: str, at: Instant, *, device: str, tag: str) -> Notice:
+    """A registered device read a tag that no checkpoint has; the check-in is kept."""
+    text = Words(
+        f"{device} 读到未登记的标签 {tag}，请登记或检查",
+        f"{device} read the unknown tag {tag}: register it or look after it",
+    )
+    it = _Occurrence(EventKind.CHECKIN_UNKNOWN_TAG, site, identity, at)
+    return _open(it, text, {"device": device, "tag": tag})
+
+
+def identity_conflict(site: str | None, identity: str, at: Instant, *, device: str) -> Notice:
+    """One identity came with two contents; the second is in quarantine."""
+    text = Words(
+        f"{device} 用同一编号 {identity} 发来不同内容，后者已隔离",
+        f"{device} sent other content under the identity {identity}: it is in quarantine",
+    )
+    it = _Occurrence(EventKind.DEVICE_IDENTITY_CONFLICT, site, identity, at)
+    return _open(it, text, {"device": device})
+
+
+def device_gap(site: str | None, first: Identity, last: int, at: Instant) -> Notice:
+    """Records of a device from `first` to the seq `last` are lost: it no longer stores them."""
+    count = last - first.seq + 1
+    text = Words(
+        f"{first.device} 丢失 {count} 条记录（{first.seq}–{last}）",
+        f"{first.device} lost {count} record{'s' * (count > 1)}, {first.seq} to {last}",
+    )
+    data = {"device": first.device, "epoch": first.epoch, "first": first.seq, "last": last}
+    it = _Occurrence(EventKind.DEVICE_GAP, site, str(first), at)
+    return _open(it, text, {**data, "count": count})
+
+
+def device_offline(site: str | None, device: str, boot: str | None, at: Instant) -> Notice:
+    """The device's last will, last status or silence says that it cannot be reached."""
+    text = Words(f"{device} 离线", f"{device} is offline")
+    it = _Occurrence(EventKind.DEVICE_OFFLINE, site, _boot(device, boot), at)
+    return _open(it, text, {"device": device})
+
+
+def device_online(site: str | None, device: str, boot: str | None, at: Instant) -> Notice:
+    """It is back: resolves the `device.offline` of the boot that went away at `at`."""
+    text = Words(f"{device} 恢复在线", f"{device} is online again")
+    it = _Occurrence(EventKind.DEVICE_OFFLINE, site, _boot(device, boot), at)
+    return _over(it, text, {"device": device})
+
+
+def hazard_opened(site: str, case: Case, *, place: str | None = None) -> Notice:
+    """A hazard was reported. `place`: the name of where, if it is known."""
+    it = _Occurrence(EventKind.HAZARD_OPENED, site, case.id, case.reported_at)
+    text = _hazard_text(case, place, Words("上报", "reported"))
+    return _open(it, text, _hazard_data(case), GRADES[case.grade])
+
+
+def hazard_closed(site: str, case: Case, *, place: str | None = None) -> tuple[Notice, ...]:
+    """A case has ended, by verification or rejection: that, and its opening resolved."""
+    at = case.reported_at if case.closed_at is None else case.closed_at
+    opened = _Occurrence(EventKind.HAZARD_OPENED, site, case.id, case.reported_at)
+    closed = _Occurrence(EventKind.HAZARD_CLOSED, site, case.id, at)
+    text, data = _hazard_text(case, place, CASES[case.state]), _hazard_data(case)
+    return tuple(_over(it, text, data, GRADES[case.grade]) for it in (opened, closed))
+
+
+def sos_raised(
+    site: str, identity: str, at: Instant, *, device: str, data: Mapping[str, Any]
+) -> Notice:
+    """Panic button or man down. `data`: what else is known (`person`, `pos`, `silent`)."""
+    person = data.get("person")
+    zh, en = (f"（{person}）", f" ({person})") if person else ("", "")
+    text = Words(f"{device}{zh} 紧急求助", f"{device}{en} calls for help")
+    it = _Occurrence(EventKind.SOS_RAISED, site, identity, at)
+    return _open(it, text, {**data, "device": device})
+
+
+def sos_cleared(
+    site: str, identity: str, raised_at: Instant, at: Instant, *, device: str
+) -> tuple[Notice, ...]:
+    """The sos `identity` was taken back at `at`: that, and the sos itself resolved."""
+    text = Words(f"{device} 已取消求助", f"{device} took back its call for help")
+    raised = _Occurrence(EventKind.SOS_RAISED, site, identity, raised_at)
+    cleared = _Occurrence(EventKind.SOS_CLEARED, site, identity, at)
+    data = {"device": device, "cleared_at": at}
+    return tuple(_over(it, text, data) for it in (raised, cleared))
+
+
+def service_gap(since: Instant, until: Instant, *, rounds: int = 0, cause: str = "") -> Notice:
+    """We were down or cut off in [since, until); `rounds` came due meanwhile: one digest.
+
+    `cause` is a machine word (`down`, `broker`, `clock`).
+    """
+    span = format_duration(round((until - since) / 1000) * 1000)
+    text = Words(
+        f"服务中断 {span}，其间到期 {rounds} 个巡查任务，已补判",
+        f"the service was cut off for {span}; {rounds} rounds came due meanwhile and were judged",
+    )
+    data = {"since": since, "until": until, "rounds": rounds, "cause": cause}
+    it = _Occurrence(EventKind.SERVICE_GAP, None, f"service/{utc(since)}", since)
+    return _over(it, text, data)
+
+
+def calendar_unknown(plan: Plan, year: int, at: Instant) -> Notice:
+    """A plan needs day classes of a year of which the calendar has no data."""
+    text = Words(
+        f"{plan.name}：没有{year}年的放假安排，暂按星期判断",
+        f"{plan.name}: no holidays are known for {year}; weekdays are used",
+    )
+    subject = f"{plan.site}/{plan.slug}/{year}"
+    it = _Occurrence(EventKind.CALENDAR_UNKNOWN, plan.site, subject, at)
+    return _open(it, text, {"plan": plan.slug, "year": year})
+
+
+def _open(
+    it: _Occurrence, text: Words, data: Mapping[str, Any], severity: Severity | None = None
+) -> Notice:
+    return Notice(
+        **it._asdict(),
+        severity=severity or SEVERITIES[it.kind],
+        state=EventState.OPEN,
+        message_zh=text.zh,
+        message_en=text.en,
+        data=data,
+    )
+
+
+def _over(
+    it: _Occurrence, text: Words, data: Mapping[str, Any], severity: Severity | None = None
+) -> Notice:
+    return replace(_open(it, text, data, severity), state=EventState.RESOLVED)
+
+
+def _boot(device: str, boot: str | None) -> str:
+    return f"{device}/{boot}" if boot else device
+
+
+def _hazard_text(case: Case, place: str | None, done: Words) -> Words:
+    grade = _GRADE_WORDS[case.grade]
+    where = f" {place}" if place else ""
+    what = f" {case.report.text}" if case.report.text else ""
+    return Words(f"{grade.zh}{where}{what}：{done.zh}", f"{grade.en}{where}{what}: {done.en}")
+
+
+def _hazard_data(case: Case) -> dict[str, Any]:
+    return {
+        "hazard": case.id,
+        "state": case.state.value,
+        "grade": case.grade.value,
+        "category": case.category,
+        "checkpoint": case.report.checkpoint,
+        "device": case.report.device,
+    }

@@ -1,0 +1,90 @@
+"""Machine words in Chinese and English, for explanations that are printed and appealed with."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from rules.calendar import DayClass
+from rules.cases import CaseState
+from rules.promises import Reason, Standing, Trust, Wait
+
+
+class Words(NamedTuple):
+    """The same said twice."""
+
+    zh: str
+    en: str
+
+
+STANDINGS: Mapping[Standing, Words] = {
+    Standing.PENDING: Words("未到期", "not due yet"),
+    Standing.COMPLETED: Words("完成", "completed"),
+    Standing.INCOMPLETE: Words("未完成", "incomplete"),
+    Standing.MISSED: Words("漏巡", "missed"),
+    Standing.UNKNOWN: Words("无法判断", "unknown"),
+    Standing.EXCUSED: Words("免责", "excused"),
+}
+
+REASONS: Mapping[Reason, Words] = {
+    Reason.NOT_DUE: Words("还未到判定时间", "it is not due yet"),
+    Reason.ALL_VISITED: Words("所有点位均已到访", "every checkpoint was visited"),
+    Reason.SOME_NOT_VISITED: Words("部分点位没有到访", "some checkpoints were not visited"),
+    Reason.NONE_VISITED: Words("没有任何点位到访记录", "no checkpoint was visited"),
+    Reason.GAPS_KEPT: Words("到访间隔未超过规定", "no gap between visits was too long"),
+    Reason.GAP_PASSED: Words("到访间隔超过规定", "a gap between visits was too long"),
+    Reason.NEVER_VISITED: Words(
+        "间隔超过规定，且始终无人到访", "the gap was too long and nobody ever came"
+    ),
+    Reason.NOBODY_REACHABLE: Words(
+        "该时段内所有设备都不在线，无法得知是否有人到访",
+        "no device of the site could be reached all that time, so nobody could have told",
+    ),
+    Reason.EXCUSED: Words("已由负责人免责", "a person in charge excused it"),
+}
+
+TRUSTS: Mapping[Trust, Words] = {
+    Trust.TRUSTED: Words("设备时钟可信", "the device's clock is right"),
+    Trust.AHEAD: Words("设备时钟偏快，时间已回调", "the device's clock is ahead; moved back"),
+    Trust.SLOW: Words("设备时钟偏慢，时间已前调", "the device's clock is slow; moved forward"),
+    Trust.UNPROVEN: Words("时间无法核实", "the time is not proven"),
+}
+
+WAITS: Mapping[Wait, Words] = {
+    Wait.CLOCK_UNPROVEN: Words(
+        "到期后才收到，且设备时间无法核实，等待人工复核",
+        "it came after due and its clock is not proven: it waits for review",
+    ),
+    Wait.NOT_CUT_OFF: Words(
+        "到期后才收到，而设备当时可以上报，等待人工复核",
+        "it came after due although its device could have told: it waits for review",
+    ),
+}
+
+DAYS: Mapping[DayClass, Words] = {
+    DayClass.SCHOOL_DAY: Words("上课日", "school day"),
+    DayClass.MAKEUP_DAY: Words("调休上班日", "make-up day"),
+    DayClass.WEEKEND: Words("周末", "weekend"),
+    DayClass.HOLIDAY: Words("法定假日", "holiday"),
+    DayClass.VACATION: Words("寒暑假", "vacation"),
+    DayClass.EXAM: Words("考试日", "exam"),
+    DayClass.SENSITIVE: Words("敏感时段", "sensitive period"),
+}
+
+CASES: Mapping[CaseState, Words] = {
+    CaseState.REPORTED: Words("已上报", "reported"),
+    CaseState.ACCEPTED: Words("已受理", "accepted"),
+    CaseState.IN_PROGRESS: Words("整改中", "in progress"),
+    CaseState.RESOLVED: Words("已整改待查验", "put right, to be verified"),
+    CaseState.CLOSED: Words("已结案", "closed"),
+    CaseState.REJECTED: Words("不予受理", "rejected"),
+}
+
+_TOLD = 5
+"""How many names a message tells before it counts the rest."""
+
+
+def listed(names: tuple[str, ...]) -> Words:
+    """Names in a row; beyond five, the first five and how many there are."""
+    head, count = names[:_TOLD], len(names)
+    if count > _TOLD:
+        return Words(f"{'、'.join(head)}等{count}处", f"{', '.join(head)} and {count - _TOLD} more")
+    return Words("、".join(head), ", ".join(head))

@@ -1,0 +1,189 @@
+"""`firmware-sim`: run a scenario against a broker, print its registry, list what there is."""
+
+import asyncio
+import datetime as dt
+import json
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from firmware_sim.access import Access, AccessError, read_access
+from firmware_sim.chronicle import verdict_file, write
+from firmware_sim.driver import Driver, Manner, Outcome, Step
+from firmware_sim.fleet import NoReceiptsError
+from firmware_sim.link import RefusedError
+from firmware_sim.oracle import judge
+from firmware_sim.plans import PlanError
+from firmware_sim.scenario import Scenario, ScenarioError, built_in, load
+
+FAILED, USAGE, UNREACHABLE = 1, 2, 4
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+class Progress(StrEnum):
+    """How a run tells where it stands."""
+
+    TEXT = "text"
+    JSON = "json"
+    NONE = "none"
+
+
+@app.command()
+def run(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants it
+    scenario: Annotated[str, typer.Argument(help="A file, or the name of a built-in scenario.")],
+    mqtt_url: Annotated[
+        str,
+        typer.Option(
+            envvar="GRIDBEAT_SIM_MQTT_URL",
+            help="mqtt://user:password@host:port; the user is the clock's driver.",
+        ),
+    ] = "mqtt://127.0.0.1:1883",
+    credentials: Annotated[
+        Path | None, typer.Option(help="TOML or JSON: [devices] ID = password; [clock] user, …")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for truth.jsonl and verdicts.json.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The scenario's own by default.")] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Real length of the run; 0: as fast as it goes.")
+    ] = 0.0,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for a service or broker that is away.")
+    ] = 120.0,
+    no_clock: Annotated[
+        bool, typer.Option("--no-clock", help="Play in real time, from now on; no ticks.")
+    ] = False,
+    progress: Annotated[Progress, typer.Option(help="text goes to stderr, json to stdout.")] = (
+        Progress.TEXT
+    ),
+) -> None:
+    """Play a scenario through a broker; the service must have its registry applied."""
+    shift = _days_until_today(scenario) if no_clock else 0
+    played = load(scenario, shift_days=shift)
+    access = read_access(mqtt_url, credentials)
+    access.require(played.devices)
+    manner = Manner(
+        seed=played.seed if seed is None else seed,
+        seconds=seconds,
+        patience=patience,
+        ticking=not no_clock,
+    )
+    outcome = asyncio.run(_stoppable(played, access, manner, _watch(progress)))
+    if outcome is None:
+        typer.echo("interrupted; every device has left in good order", err=True)
+        raise typer.Exit(FAILED)
+    _finish(played, manner, outcome, out, progress)
+
+
+@app.command()
+def registry(scenario: Annotated[str, typer.Argument(help="A scenario's name or file.")]) -> None:
+    """Print the registry file a scenario needs, for `gridbeat registry apply`."""
+    typer.echo(load(scenario).registry_text, nl=False)
+
+
+@app.command()
+def devices(scenario: Annotated[str, typer.Argument(help="A scenario's name or file.")]) -> None:
+    """Print the ids of the devices that need a credential, one a line."""
+    played = load(scenario)
+    for device in dict.fromkeys([*played.devices, *played.registry.roaming]):
+        typer.echo(device)
+
+
+@app.command()
+def scenarios() -> None:
+    """List the built-in scenarios."""
+    for name in built_in():
+        typer.echo(f"{name:16} {load(name).title}")
+
+
+def main() -> None:
+    """Console entry: turns the known errors into their exit codes."""
+    try:
+        app()
+    except (ScenarioError, PlanError, AccessError) as error:
+        _stop(error, USAGE)
+    except (NoReceiptsError, RefusedError) as error:
+        _stop(error, UNREACHABLE)
+
+
+def _stop(error: Exception, code: int) -> None:
+    typer.echo(f"firmware-sim: {error}", err=True)
+    sys.exit(code)
+
+
+async def _stoppable(
+    scenario: Scenario, access: Access, manner: Manner, watch: Callable[[Step], None]
+) -> Outcome | None:
+    """Run until the end or until SIGINT or SIGTERM; None when stopped."""
+    playing = asyncio.create_task(Driver(scenario, access, manner, watch).run())
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, playing.cancel)
+    try:
+        return await playing
+    except asyncio.CancelledError:
+        return None
+
+
+def _finish(
+    scenario: Scenario, manner: Manner, outcome: Outcome, out: Path | None, progress: Progress
+) -> None:
+    course = outcome.chronicle.course(outcome.first_tick, outcome.last_tick)
+    about = {
+        "scenario": scenario.name,
+        "seed": manner.seed,
+        "timezone": str(scenario.zone),
+        "counts": outcome.chronicle.counts(),
+    }
+    file = verdict_file(judge(scenario.registry, course), course, about)
+    if out is not None:
+        write(out, outcome.chronicle.lines(outcome.doings.omissions), file)
+    summary = {
+        "done": True,
+        "now": outcome.last_tick,
+        "real_seconds": round(outcome.seconds, 3),
+        **outcome.tally.members(),
+        "counts": file["counts"],
+        "summary": file["summary"],
+    }
+    if progress is Progress.JSON:
+        typer.echo(json.dumps(summary, ensure_ascii=False))
+    elif progress is Progress.TEXT:
+        typer.echo(json.dumps(summary, ensure_ascii=False, indent=2), err=True)
+
+
+def _watch(progress: Progress) -> Callable[[Step], None]:
+    if progress is Progress.JSON:
+        return _tell_json
+    if progress is Progress.TEXT and sys.stderr.isatty():
+        return _tell_text
+    return lambda _step: None
+
+
+def _tell_json(step: Step) -> None:
+    line = {
+        "now": step.now,
+        "share": round(step.share, 4),
+        "offline": list(step.offline),
+        **step.tally.members(),
+    }
+    typer.echo(json.dumps(line))
+
+
+def _tell_text(step: Step) -> None:
+    moment = dt.datetime.fromtimestamp(step.now / 1000, dt.UTC)
+    tally = step.tally
+    text = f"{step.share:4.0%} {moment:%m-%d %H:%M:%SZ} {tally.checkins} check-ins"
+    typer.echo(f"\r{text}, {tally.receipted} receipted, {tally.sos} sos ", err=True, nl=False)
+
+
+def _days_until_today(scenario: str) -> int:
+    played = load(scenario)
+    starts = dt.datetime.fromtimestamp(played.starts / 1000, played.zone).date()
+    return (dt.datetime.now(played.zone).date() - starts).days

@@ -1,0 +1,231 @@
+"""A naive reading of the registry file: which rounds and gaps its plans owe, and when.
+
+Written apart from the service on purpose: no shared code, and where the service computes, this
+tries out. Windows: contract section 6; the file's format: section 7. All instants are ms UTC.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import chinese_calendar  # type: ignore[import-untyped]  # ships no annotations
+import yaml
+
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_SPAN = re.compile(r"^(\d+(?:ms|s|m|h|d))+$")
+_WINDOW = re.compile(r"^(\d\d):(\d\d)-(\d\d):(\d\d)$")
+
+
+class PlanError(ValueError):
+    """The registry file cannot be read the naive way; the message names the place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A place and the tags that stand for it."""
+
+    id: str
+    name: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a plan asks; times in ms. `every` makes it a gap plan."""
+
+    id: str
+    route: tuple[str, ...]
+    windows: tuple[str, ...]
+    days: frozenset[str] | None
+    grace: int
+    early: int
+    every: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One school with its places, its own devices and its plans."""
+
+    id: str
+    name: str
+    zone: ZoneInfo
+    checkpoints: Mapping[str, Checkpoint]
+    devices: tuple[str, ...]
+    plans: tuple[Plan, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """The file as far as verdicts need it. `beats`: device -> heartbeat in ms, where one is set."""
+
+    calendar: str
+    terms: tuple[tuple[dt.date, dt.date], ...]
+    sites: Mapping[str, Site]
+    roaming: tuple[str, ...]
+    beats: Mapping[str, int]
+    badges: Mapping[str, str]
+
+    def home(self, device: str) -> str | None:
+        """The site a device belongs to; None for a roaming or an unknown one."""
+        return next((s.id for s in self.sites.values() if device in s.devices), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Occasion:
+    """One window of one plan on one day: `[opens, closes)`, judged at `due`."""
+
+    site: str
+    plan: Plan
+    opens: int
+    closes: int
+
+    @property
+    def due(self) -> int:
+        """When what is not there is missed."""
+        return self.closes + self.plan.grace
+
+    @property
+    def id(self) -> str:
+        """The round's id, as the contract spells it."""
+        return f"{self.site}/{self.plan.id}/{utc_text(self.opens)}"
+
+
+def utc_text(instant: int) -> str:
+    """An instant as ids show it: `2026-09-01T14:00:00Z` (with milliseconds where there are any)."""
+    moment = dt.datetime.fromtimestamp(instant // 1000, dt.UTC)
+    rest = f".{instant % 1000:03d}" if instant % 1000 else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{rest}Z"
+
+
+def span_ms(text: object, where: str) -> int:
+    """`5m`, `1h30m`, `20s` as milliseconds."""
+    if not isinstance(text, str) or not _SPAN.match(text):
+        raise PlanError(f"{where}: {text!r} is no length of time; write 20s, 5m, 1h30m or 1d")
+    return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)(ms|s|m|h|d)", text))
+
+
+def read_registry(text: str) -> Registry:
+    """Read the registry file; raises `PlanError` where a needed part is missing."""
+    raw = yaml.safe_load(text)
+    if not isinstance(raw, dict):
+        raise PlanError("the registry file is no mapping; it starts with `calendar:` or `sites:`")
+    sites = [_site(entry) for entry in raw.get("sites") or ()]
+    handhelds = [d for entry in raw.get("sites") or () for d in entry.get("devices") or ()]
+    roaming = list(raw.get("devices") or ())
+    return Registry(
+        calendar=str(raw.get("calendar", "cn")),
+        terms=tuple((term["from"], term["to"]) for term in raw.get("terms") or ()),
+        sites={site.id: site for site in sites},
+        roaming=tuple(str(device["id"]) for device in roaming),
+        beats={
+            str(device["id"]): span_ms(device["heartbeat"], str(device["id"]))
+            for device in [*handhelds, *roaming]
+            if "heartbeat" in device
+        },
+        badges={p["id"]: p["tags"][0] for p in raw.get("people") or () if p.get("tags")},
+    )
+
+
+def occasions(registry: Registry, since: int, until: int) -> list[Occasion]:
+    """Every window that opens in `(since, until)`, once each, by opening."""
+    found: dict[str, Occasion] = {}
+    for site in registry.sites.values():
+        for day in _days(site.zone, since, until):
+            for occasion in _of_day(registry, site, day):
+                if since < occasion.opens < until:
+                    found.setdefault(occasion.id, occasion)
+    return sorted(found.values(), key=lambda o: (o.opens, o.id))
+
+
+def day_classes(registry: Registry, day: dt.date) -> frozenset[str]:
+    """What kind of day it is: make-up school days count as school days too."""
+    if registry.calendar == "every-day":
+        return frozenset({"school-day"})
+    try:
+        works = chinese_calendar.is_workday(day)
+        _, feast = chinese_calendar.get_holiday_detail(day)
+    except NotImplementedError as error:
+        raise PlanError(f"no calendar for {day.year}: play the scenario in another year") from error
+    if not works and feast:
+        return frozenset({"holiday"})
+    if registry.terms and not any(first <= day <= last for first, last in registry.terms):
+        return frozenset({"vacation"})
+    if not works:
+        return frozenset({"weekend"})
+    return frozenset({"school-day", "makeup-day"} if day.weekday() >= 5 else {"school-day"})
+
+
+def _of_day(registry: Registry, site: Site, day: dt.date) -> Iterator[Occasion]:
+    for plan in site.plans:
+        if plan.days is not None and not plan.days & day_classes(registry, day):
+            continue
+        for window in plan.windows:
+            opens, closes = _window(site.zone, day, window)
+            if opens < closes:  # a jump of the clock can swallow a window whole
+                yield Occasion(site=site.id, plan=plan, opens=opens, closes=closes)
+
+
+def _window(zone: ZoneInfo, day: dt.date, window: str) -> tuple[int, int]:
+    match = _WINDOW.match(window)
+    if not match:
+        raise PlanError(f'{window!r} is no window; write "22:00-23:00"')
+    begin, end = (int(h) * 60 + int(m) for h, m in (match.group(1, 2), match.group(3, 4)))
+    if end <= begin:
+        end += 24 * 60
+    midnight = dt.datetime.combine(day, dt.time())
+    first = occurrences(zone, midnight + dt.timedelta(minutes=begin))[0]
+    last = occurrences(zone, midnight + dt.timedelta(minutes=end))[-1]
+    return first, last
+
+
+def occurrences(zone: ZoneInfo, wall: dt.datetime) -> list[int]:
+    """Every instant (ms) at which a clock on the wall there shows `wall`.
+
+    Found by trying each minute of the day and a half around it, so that no rule about folds
+    is needed; where the time does not exist, the first minute that shows a later one.
+    """
+    guess = round(wall.replace(tzinfo=zone).timestamp()) // 60 * 60
+    nearby = range(guess - 4 * 3600, guess + 4 * 3600, 60)
+    shown = [(at, dt.datetime.fromtimestamp(at, zone).replace(tzinfo=None)) for at in nearby]
+    exact = [at * 1000 for at, face in shown if face == wall]
+    return exact or [next(at for at, face in shown if face > wall) * 1000]
+
+
+def _days(zone: ZoneInfo, since: int, until: int) -> Iterator[dt.date]:
+    day = dt.datetime.fromtimestamp(since / 1000, zone).date() - dt.timedelta(days=1)
+    last = dt.datetime.fromtimestamp(until / 1000, zone).date() + dt.timedelta(days=1)
+    while day <= last:
+        yield day
+        day += dt.timedelta(days=1)
+
+
+def _site(raw: Mapping[str, Any]) -> Site:
+    checkpoints = [
+        Checkpoint(id=c["id"], name=str(c.get("name", c["id"])), tags=tuple(c.get("tags") or ()))
+        for c in raw.get("checkpoints") or ()
+    ]
+    return Site(
+        id=raw["id"],
+        name=str(raw.get("name", raw["id"])),
+        zone=ZoneInfo(raw.get("timezone", "Asia/Shanghai")),
+        checkpoints={checkpoint.id: checkpoint for checkpoint in checkpoints},
+        devices=tuple(str(device["id"]) for device in raw.get("devices") or ()),
+        plans=tuple(_plan(plan, raw["id"]) for plan in raw.get("plans") or ()),
+    )
+
+
+def _plan(raw: Mapping[str, Any], site: str) -> Plan:
+    where = f"{site}/{raw.get('id')}"
+    days: Sequence[str] | None = raw.get("days")
+    return Plan(
+        id=raw["id"],
+        route=tuple(raw["route"]),
+        windows=tuple(raw["windows"]),
+        days=None if days is None else frozenset(days),
+        grace=span_ms(raw.get("grace", "0s"), where),
+        early=span_ms(raw.get("early", "0s"), where),
+        every=span_ms(raw["every"], where) if "every" in raw else None,
+    )

@@ -9,8 +9,10 @@ first try failed); the digest of its content.
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import accumulate
 from typing import Any, NoReturn, TypeGuard, TypeVar
 
 import msgspec
@@ -55,7 +57,9 @@ _MAGIC: tuple[tuple[Callable[[bytes], object], str], ...] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n").match, "image/png"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL).match, "image/webp"),
 )
-_brackets = re.compile(rb"[\[\]{}]")
+_between = re.compile(r"[ \t\r\n]*,?[ \t\r\n]*").match
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_OTHERS = bytes(set(range(256)) - set(b"[{]}"))
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,13 +108,12 @@ def decode(topic: UpTopic, payload: bytes) -> list[Record | Bad]:
         return [_too_large(payload, MAX_BYTES)]
     if payload[:1] == b"{" or payload.lstrip(b" \t\r\n")[:1] != b"[":
         return [_record(topic, payload)]
-    try:
-        elements = _split(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return [_unreadable(payload)]
+    elements = _elements(payload)
+    if isinstance(elements, Bad):
+        return [elements]
     if len(elements) > MAX_RECORDS:
         return [_bad(Reason.TOO_MANY, f"{len(elements)} records, at most {MAX_RECORDS}", payload)]
-    return [_record(topic, bytes(element)) for element in elements]
+    return [_record(topic, element) for element in elements]
 
 
 def decode_status(payload: bytes) -> Status | Bad:
@@ -184,6 +187,33 @@ def encode_clock(tick: ClockTick) -> bytes:
     return _encode(tick)
 
 
+def _elements(payload: bytes) -> list[bytes] | Bad:
+    """The bytes of each element of an array, whatever they are."""
+    try:
+        return [bytes(element) for element in _split(payload)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        bad = _unreadable(payload)
+    # One lone surrogate must not cost the others: msgspec refuses to pass over it, json does not.
+    return bad if bad.reason is not Reason.SCHEMA else _slowly(payload.decode())
+
+
+def _slowly(array: str) -> list[bytes]:
+    """The same for text that is known to be a JSON array."""
+    elements: list[bytes] = []
+    start = _gap(array, array.index("[") + 1)
+    while array[start] != "]":
+        _, end = _scanner.raw_decode(array, start)
+        elements.append(array[start:end].encode())
+        start = _gap(array, end)
+    return elements
+
+
+def _gap(text: str, start: int) -> int:
+    """Where the next element, or the end, begins."""
+    found = _between(text, start)
+    return found.end() if found else start
+
+
 def _record(topic: UpTopic, raw: bytes) -> Record | Bad:
     said = _object(raw)
     if isinstance(said, Bad):
@@ -255,12 +285,8 @@ def _too_deep(raw: bytes) -> bool:
     """Counted before parsing, so that the answer does not depend on the parser's own stack."""
     if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
         return False
-    depth = 0
-    for bracket in _brackets.findall(_strings.sub(b"", raw)):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
+    steps = array("b", _strings.sub(b"", raw).translate(_STEPS, _OTHERS))
+    return max(accumulate(steps), default=0) > MAX_DEPTH
 
 
 def _unreadable(raw: bytes) -> Bad:
@@ -295,7 +321,8 @@ def _small_int(digits: str) -> int:
     return int(digits) if len(digits) <= MAX_DIGITS else -1
 
 
-_lenient = json.JSONDecoder(parse_constant=_no_constant, parse_int=_small_int).decode
+_scanner = json.JSONDecoder(parse_constant=_no_constant, parse_int=_small_int)
+_lenient = _scanner.decode
 
 
 def _bad(reason: Reason, detail: str, raw: bytes, said: object = None) -> Bad:

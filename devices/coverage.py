@@ -161,13 +161,15 @@ def _real(*ranges: Range) -> list[Range]:
 
 
 def _common(ours: list[Range], theirs: list[Range]) -> list[Range]:
-    """What lies in a range of both ascending lists."""
+    """What lies in a range of both ascending lists, neighbours joined."""
     common: list[Range] = []
     mine = its = 0
     while mine < len(ours) and its < len(theirs):
         first = max(ours[mine][0], theirs[its][0])
         last = min(ours[mine][1], theirs[its][1])
-        if first <= last:
+        if common and common[-1][1] + 1 == first <= last:
+            common[-1] = (common[-1][0], last)
+        elif first <= last:
             common.append((first, last))
         if ours[mine][1] < theirs[its][1]:
             mine += 1

@@ -42,6 +42,9 @@ MAX_DEPTH = 32
 MAX_DIGITS = 16
 """Decimal digits of 2**53-1."""
 
+MAX_DETAIL = 200
+"""Characters; msgspec's words may quote a device's own, however long."""
+
 M = TypeVar("M", bound=msgspec.Struct)
 
 _TYPES: Mapping[Kind, type[CheckIn | Hazard | Sos]] = {
@@ -327,7 +330,7 @@ _lenient = _scanner.decode
 
 def _bad(reason: Reason, detail: str, raw: bytes, said: object = None) -> Bad:
     epoch, seq = _identity(said) if isinstance(said, dict) else (None, None)
-    return Bad(reason=reason, detail=detail, raw=raw, epoch=epoch, seq=seq)
+    return Bad(reason=reason, detail=detail[:MAX_DETAIL], raw=raw, epoch=epoch, seq=seq)
 
 
 def _identity(said: dict[str, Any]) -> tuple[int, int] | tuple[None, None]:

@@ -163,6 +163,9 @@ def test_quarantine_says_what_is_wrong() -> None:
     [bad] = decode(topic(Kind.CHECKIN), b'{"seq":1,"at":5,"tag":"g","bat":101}')
     assert isinstance(bad, Bad)
     assert (bad.reason, bad.detail) == (Reason.SCHEMA, "Expected `int` <= 100 - at `$.bat`")
+    [long] = decode(topic(Kind.CHECKIN), b'{"seq":1,"at":5,"tag":"g","via":"%b"}' % (b"x" * 9_000))
+    assert isinstance(long, Bad)
+    assert len(long.detail) == codec.MAX_DETAIL
     late = decode_status(b'{"online":1}')
     assert isinstance(late, Bad)
     assert "$.online" in late.detail

@@ -69,7 +69,9 @@ def digest(topic: UpTopic, said: dict[str, Any]) -> int:
     64 bits are plenty, and no device can aim at another's.
     """
     default, value = _DEFAULTS[topic.kind]
-    content = {name: inner for name, inner in said.items() if name not in _NOT_CONTENT}
+    content = said.copy()
+    for name in _NOT_CONTENT:
+        content.pop(name, None)
     if content.get(default) == value:
         del content[default]
     text = _encode(content)

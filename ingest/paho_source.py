@@ -17,7 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ingest.source import Delivery, Session
-from store.settings import MqttAddress
+from store.addresses import MqttAddress
 
 log = structlog.get_logger()
 
@@ -48,15 +48,23 @@ class PahoSource:
         self._on_change = on_change
         self._was_connected = False
         self._links = [
-            _Link(address, f"{instance}-{session.name}", session, self._queues, on_fresh, self._changed)
+            _Link(
+                address,
+                f"{instance}-{session.name}",
+                session,
+                self._queues,
+                on_fresh,
+                self._changed,
+            )
             for session in sorted(sessions, key=lambda session: not session.overtaking)
         ]
         self._out = _Sender(address, f"{instance}-out", self._loop, self._changed)
         self._by_session = {link.session.name: link for link in self._links}
 
     async def start(self) -> None:
-        for link in (*self._links, self._out):
+        for link in self._links:
             link.start()
+        self._out.start()
 
     async def take(self, limit: int) -> Sequence[Delivery]:
         return await self._queues.take(limit)
@@ -81,8 +89,9 @@ class PahoSource:
         return all(link.ready for link in self._links) and self._out.ready
 
     async def stop(self) -> None:
-        for link in (*self._links, self._out):
+        for link in self._links:
             await asyncio.to_thread(link.hang_up)
+        await asyncio.to_thread(self._out.hang_up)
 
     def _changed(self) -> None:
         def tell() -> None:
@@ -161,7 +170,7 @@ class _Link:
         self._client.on_message = self._received
 
     def start(self) -> None:
-        wishes = Properties(PacketTypes.CONNECT)
+        wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho
         wishes.SessionExpiryInterval = SESSION_EXPIRY_S
         wishes.ReceiveMaximum = self.session.window
         self._client.connect_async(
@@ -232,7 +241,7 @@ class _Link:
         delivery = Delivery(
             self.session.name,
             message.topic,
-            message.payload,
+            bytes(message.payload),
             message.retain,
             (self._connection, message.mid),
         )

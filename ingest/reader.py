@@ -17,9 +17,9 @@ from devices.ids import Identity, Instant
 from devices.messages import CheckIn, Hazard, Sos, Status
 from devices.reasons import Reason
 from devices.topics import BadTopic, Kind, UpTopic
-from ingest.source import Delivery
+from ingest.source import MAIN, SOS, Delivery
 from store.entries import EntryKind, EntryRow, ViaCode
-from store.picture import DeviceInfo, Picture, SiteInfo
+from store.picture import DeviceInfo, Picture, Place, SiteInfo
 from store.quarantine import Suspect
 
 
@@ -40,6 +40,7 @@ class Taken(NamedTuple):
     topic: str
     raw: bytes
     overtaking: bool
+    unknown_tag: bool
 
 
 class Said(NamedTuple):
@@ -63,6 +64,7 @@ class Pictured(NamedTuple):
 
 Item = Marked | Taken | Said | Pictured | Suspect
 
+NOWHERE = Place()
 _KINDS = {CheckIn: EntryKind.CHECKIN, Hazard: EntryKind.HAZARD, Sos: EntryKind.SOS}
 _VIA = {code.name.lower(): code.value for code in ViaCode}
 _COLUMNS = frozenset({"seq", "epoch", "at", "sent", "person", "via"})
@@ -131,19 +133,26 @@ class Reader:
             return self._suspect(
                 delivery, now, topic.site, topic.device, *origin, read.identity, read.raw
             )
-        row = self._row(origin, read, now)
-        overtaking = delivery.session != "main"
-        identity = read.identity
-        return Taken(
-            row, identity, read.message, origin.device, origin.site, delivery.topic, read.raw,
-            overtaking,
-        )  # fmt: skip
-
-    def _row(self, origin: _Origin, read: Record, now: Instant) -> EntryRow:
         message = read.message
         tag = None if isinstance(message, Sos) else message.tag
+        place = self._place(origin.site, tag, message.at)
+        return Taken(
+            row=self._row(origin, read, tag, place, now),
+            identity=read.identity,
+            message=message,
+            device=origin.device,
+            site=origin.site,
+            topic=delivery.topic,
+            raw=read.raw,
+            overtaking=delivery.session != MAIN,
+            unknown_tag=tag is not None and place.checkpoint_id is None and place.person_id is None,
+        )
+
+    def _row(
+        self, origin: _Origin, read: Record, tag: str | None, place: Place, now: Instant
+    ) -> EntryRow:
+        message = read.message
         via = message.via if isinstance(message, CheckIn) else None
-        checkpoint, person = self._place(origin.site, message, tag)
         return EntryRow(
             id=0,
             kind=_KINDS[type(message)].value,
@@ -151,8 +160,8 @@ class Reader:
             epoch=message.epoch,
             seq=message.seq,
             site_id=origin.site.id,
-            checkpoint_id=checkpoint,
-            person_id=person,
+            checkpoint_id=self._checkpoint(origin.site, message, place),
+            person_id=self._person(message, place),
             at=message.at,
             sent=message.sent,
             received_at=now,
@@ -164,21 +173,22 @@ class Reader:
             body=_body(message),
         )
 
-    def _place(
-        self, site: SiteInfo, message: CheckIn | Hazard | Sos, tag: str | None
-    ) -> tuple[int | None, int | None]:
-        """Ids of the checkpoint and the person, as of the device's clock."""
-        checkpoint = person = None
-        if tag is not None:
-            place = self.picture.place(site.id, tag, message.at)
-            checkpoint, person = place.checkpoint_id, place.person_id
+    def _place(self, site: SiteInfo, tag: str | None, at: Instant) -> Place:
+        """What the tag stood for as of the device's clock."""
+        return NOWHERE if tag is None else self.picture.place(site.id, tag, at)
+
+    def _checkpoint(
+        self, site: SiteInfo, message: CheckIn | Hazard | Sos, place: Place
+    ) -> int | None:
         if isinstance(message, Hazard) and message.checkpoint is not None:
             named = self.picture.checkpoint_of(site.id, message.checkpoint)
-            checkpoint = checkpoint if named is None else named.id
-        if message.person is not None:
-            holder = self.picture.person(message.person)
-            person = person if holder is None else holder.id
-        return checkpoint, person
+            return place.checkpoint_id if named is None else named.id
+        return place.checkpoint_id
+
+    def _person(self, message: CheckIn | Hazard | Sos, place: Place) -> int | None:
+        """Who holds the device, as it says itself, or whose tag it read."""
+        holder = None if message.person is None else self.picture.person(message.person)
+        return place.person_id if holder is None else holder.id
 
     def _status(
         self,
@@ -244,7 +254,7 @@ class Reader:
 
 def _read_elsewhere(kind: Kind, session: str) -> bool:
     """sos has a session of its own; the check-ins' session, which reads `up/+`, gets its echo."""
-    return kind is Kind.SOS and session != "sos"
+    return kind is Kind.SOS and session != SOS
 
 
 def _body(message: CheckIn | Hazard | Sos) -> str | None:

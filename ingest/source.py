@@ -12,6 +12,10 @@ from typing import NamedTuple, Protocol
 
 from devices import topics
 
+MAIN = "main"
+SOS = "sos"
+BULK = "bulk"
+
 
 class Delivery(NamedTuple):
     """One message: where it was published, its bytes, and what its acknowledgement needs."""
@@ -40,9 +44,9 @@ def sessions(instance: str, *, window: int) -> tuple[Session, ...]:
     up = f"{topics.ROOT}/+/+/up"
     marks = (topics.marker(instance), topics.CLOCK)
     return (
-        Session(name="main", filters=(f"{up}/+", *marks), window=window),
-        Session(name="sos", filters=(f"{up}/sos",), window=100, overtaking=True),
-        Session(name="bulk", filters=(f"{up}/+/+/#",), window=8, overtaking=True),
+        Session(name=MAIN, filters=(f"{up}/+", *marks), window=window),
+        Session(name=SOS, filters=(f"{up}/sos",), window=100, overtaking=True),
+        Session(name=BULK, filters=(f"{up}/+/+/#",), window=8, overtaking=True),
     )
 
 

@@ -35,7 +35,13 @@ class CoverageBook:
         self._strangers.clear()
 
     def add(
-        self, connection: Connection, key: Key, seq: int, *, overtaking: bool, stranger: bool
+        self,
+        connection: Connection,
+        key: Key,
+        seq: int,
+        *,
+        overtaking: bool = False,
+        stranger: bool = False,
     ) -> None:
         """Count one record as kept.
 

@@ -131,4 +131,5 @@ def append_action(connection: Connection, action: NewAction) -> int:
         "author": action.author,
         "body": json.dumps(action.body, ensure_ascii=False, separators=(",", ":")),
     }
-    return connection.execute(insert(ENTRY).values(values).returning(ENTRY.c.id)).scalar_one()
+    new = insert(ENTRY).values(values).returning(ENTRY.c.id)
+    return int(connection.execute(new).scalar_one())

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, 
 
 from devices.ids import Instant
 from rules.events import EventState, Notice, Severity, event_id
-from store.entries import EntryKind, NewAction, append_action
+from store.entries import NewAction, append_action
 from store.tables import EventRow, Outbox, Site
 
 EVENT = EventRow.__table__  # type: ignore[attr-defined]
@@ -20,6 +20,7 @@ OUTBOX = Outbox.__table__  # type: ignore[attr-defined]
 SITE = Site.__table__  # type: ignore[attr-defined]
 
 MQTT = "mqtt"
+ACKNOWLEDGED = "acknowledged"
 RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -56,8 +57,8 @@ def raise_notices(connection: Connection, notices: Iterable[Notice], now: Instan
     written = 0
     for notice in notices:
         latest = _latest(connection, notice.kind, notice.subject)
-        state = _next_state(latest, notice)
-        if latest is not None and state == latest["state"] and notice.data == latest["data"]:
+        state, data = _next_state(latest, notice), _next_data(latest, notice)
+        if latest is not None and (state, data) == (latest["state"], latest["data"]):
             continue
         _write(
             connection,
@@ -71,7 +72,7 @@ def raise_notices(connection: Connection, notices: Iterable[Notice], now: Instan
                 "revision": 1 if latest is None else latest["revision"] + 1,
                 "state": state,
                 "message": {"zh": notice.message_zh, "en": notice.message_en},
-                "data": dict(notice.data),
+                "data": data,
             },
         )
         written += 1
@@ -107,7 +108,7 @@ def acknowledge(
             "raised_at": now,
             "revision": latest["revision"] + 1,
             "state": EventState.ACKNOWLEDGED.value,
-            "data": {**latest["data"], "acknowledged": taken},
+            "data": {**latest["data"], ACKNOWLEDGED: taken},
         },
     )
 
@@ -149,10 +150,16 @@ def _next_state(latest: RowMapping | None, notice: Notice) -> str:
     return notice.state.value
 
 
+def _next_data(latest: RowMapping | None, notice: Notice) -> dict[str, Any]:
+    """The notice's, and who has acknowledged it: that is not undone by what follows."""
+    taken = {} if latest is None else latest["data"]
+    return {**notice.data, **{key: taken[key] for key in (ACKNOWLEDGED,) if key in taken}}
+
+
 def _site_id(connection: Connection, slug: str | None) -> int | None:
     if slug is None:
         return None
-    return connection.execute(select(SITE.c.id).where(SITE.c.slug == slug)).scalar_one()
+    return int(connection.execute(select(SITE.c.id).where(SITE.c.slug == slug)).scalar_one())
 
 
 def _write(connection: Connection, values: dict[str, Any]) -> RowMapping:

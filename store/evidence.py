@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from devices.ids import Identity, Instant
 from rules.clocks import timing
-from rules.obligations import Obligation, Read
+from rules.promises import Obligation, Read
 from store.entries import EntryKind
 from store.presence import anyone_reachable, anything_arrived
 from store.tables import Arrival, Checkpoint, Correction, Device, Entry, Outage, Person
@@ -65,14 +65,16 @@ _CORRECTED = (
 )
 
 
-def reads_for(connection: Connection, site_id: int, promise: Obligation) -> list[Read]:
-    """The check-ins of the site in `[opens - early, due)`, by corrected time where there is one."""
-    span = {"site": site_id, "since": promise.opens - promise.early, "until": promise.due}
+def reads_for(
+    connection: Connection, site_id: int, promise: Obligation, until: Instant
+) -> list[Read]:
+    """The check-ins of the site in `[opens - early, until)`, by corrected time where there is one."""
+    span = {"site": site_id, "since": promise.opens - promise.early, "until": until}
     rows = [*connection.execute(_AS_TOLD, span), *connection.execute(_CORRECTED, span)]
     return [_read(connection, row, promise.due) for row in rows]
 
 
-def _read(connection: Connection, row: Row[Any], due: Instant) -> Read:
+def _read(connection: Connection, row: Row[*tuple[Any, ...]], due: Instant) -> Read:
     found = timing(at=row.at, sent=row.sent, after=row.after, before=row.before)
     at = row.at if row.corrected is None else row.corrected
     late = row.after >= due

@@ -13,9 +13,9 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
 from rules.calendar import Calendar
-from rules.obligations import Gap, Round, Terms, Verdict
-from rules.obligations import Obligation as Promise
 from rules.plans import Plan, owed
+from rules.promises import Gap, Round, Terms, Verdict
+from rules.promises import Obligation as Promise
 from store.tables import Checkpoint, Obligation, PlanVersion, Site, VerdictRow
 from store.tables import Plan as PlanTable
 
@@ -166,7 +166,9 @@ def next_wake(connection: Connection) -> Instant | None:
     return connection.execute(query).scalar()
 
 
-def awake(connection: Connection, until: Instant, limit: int, skip: Sequence[int] = ()) -> list[Row[Any]]:
+def awake(
+    connection: Connection, until: Instant, limit: int, skip: Sequence[int] = ()
+) -> list[Row[*tuple[Any, ...]]]:
     """Obligations whose wake is at or before `until`, earliest first, at most `limit`.
 
     `skip`: those that could not be judged just now and must not hold up the others.
@@ -196,7 +198,7 @@ class Plans:
             plan = self._plans[version_id] = Plan.from_json(connection.execute(query).scalar_one())
         return plan
 
-    def promise(self, connection: Connection, row: Row[Any]) -> Promise:
+    def promise(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Promise:
         """The obligation a row of the table stands for, as the rules know it."""
         plan = self.of(connection, row.plan_version_id)
         return Promise(
@@ -218,7 +220,7 @@ def _terms(plan: Plan, key: str) -> Terms:
     return Gap(checkpoint=key.rpartition("/")[2], every=plan.every, grace=plan.grace)
 
 
-def siblings(connection: Connection, row: Row[Any], plans: Plans) -> tuple[Promise, ...]:
+def siblings(connection: Connection, row: Row[*tuple[Any, ...]], plans: Plans) -> tuple[Promise, ...]:
     """The other rounds of the same plan that a read within this one might serve instead."""
     early = plans.of(connection, row.plan_version_id).early
     query = select(OBLIGATION).where(
@@ -236,7 +238,7 @@ def siblings(connection: Connection, row: Row[Any], plans: Plans) -> tuple[Promi
 # Verdicts -----------------------------------------------------------------------------------------
 
 
-def last_verdict(connection: Connection, row: Row[Any]) -> Verdict | None:
+def last_verdict(connection: Connection, row: Row[*tuple[Any, ...]]) -> Verdict | None:
     """The verdict that holds, or None while none was given."""
     if row.revision == 0:
         return None
@@ -246,13 +248,13 @@ def last_verdict(connection: Connection, row: Row[Any]) -> Verdict | None:
     return Verdict.from_json(connection.execute(query).scalar_one())
 
 
-def put_off(connection: Connection, row: Row[Any], wake: Instant | None) -> None:
+def put_off(connection: Connection, row: Row[*tuple[Any, ...]], wake: Instant | None) -> None:
     """Look again at `wake`; nothing was said."""
     same = (OBLIGATION.c.id == row.id) & (OBLIGATION.c.revision == row.revision)
     connection.execute(update(OBLIGATION).where(same).values(wake=wake))
 
 
-def flipped(connection: Connection, row: Row[Any], verdict: Verdict, now: Instant) -> bool:
+def flipped(connection: Connection, row: Row[*tuple[Any, ...]], verdict: Verdict, now: Instant) -> bool:
     """Write a verdict as the obligation's next revision; False when another worker was first."""
     breached = any(stretch.ended_at is None for stretch in verdict.stretches)
     taken = connection.execute(

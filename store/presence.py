@@ -30,6 +30,7 @@ class _Known:
 
     online: bool | None
     boot: str | None
+    epoch: int
     contact: int | None
     until: Instant
 
@@ -64,13 +65,17 @@ class PresenceBook:
         stale = not status.online and None not in (known.boot, status.boot)
         if stale and known.online and status.boot != known.boot:
             return False
-        known.boot = status.boot or known.boot
+        known.boot, known.epoch = status.boot or known.boot, status.epoch
         if known.online is not status.online:
             self._turn(connection, device_id, known, status.online, at)
         if status.online and not retained:
             self._heard[device_id] = at
         _fold(connection, device_id, status, at)
         return True
+
+    def epoch(self, connection: Connection, device_id: int) -> int:
+        """The epoch the device counts in, by its last status."""
+        return self._device(connection, device_id).epoch
 
     def flush(self, connection: Connection) -> None:
         """Write the contacts of the devices heard since the last flush."""
@@ -101,6 +106,7 @@ class PresenceBook:
             known = self._known[device_id] = _Known(
                 online=state.online if state else None,
                 boot=state.boot if state else None,
+                epoch=state.epoch or 0 if state else 0,
                 contact=last.id if last else None,
                 until=last.until if last else 0,
             )

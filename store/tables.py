@@ -4,7 +4,7 @@ Every instant is an integer, milliseconds since the Unix epoch (UTC). Rows point
 integer keys; the slugs people and devices use stand in `slug` columns.
 
 `entry` is the one door through which facts come in, from devices and from people alike. It, and
-`verdict` and `event`, are append-only: triggers made by the first migration refuse UPDATE and DELETE.
+`verdict` and `event`, are append-only: triggers of the first migration refuse UPDATE and DELETE.
 """
 
 from typing import Any
@@ -137,7 +137,7 @@ class Checkpoint(SQLModel, table=True):
 
 
 class Tag(SQLModel, table=True):
-    """A tag stands for a checkpoint or a person in `[since, until)`; the first binding since ever."""
+    """A tag stands for a checkpoint or a person in `[since, until)`; at first, since ever."""
 
     __tablename__ = "tag"
     __table_args__ = (Index("tag_bound", "uid", unique=True, sqlite_where=text("until IS NULL")),)
@@ -205,7 +205,7 @@ class PlanVersion(SQLModel, table=True):
 
 
 class Arrival(SQLModel, table=True):
-    """The span between two markers in which messages arrived; `before` is open until the next one."""
+    """The span between two markers in which messages arrived; `before` is open until the next."""
 
     __tablename__ = "arrival"
     id: int | None = Field(default=None, primary_key=True)
@@ -257,7 +257,7 @@ class Correction(SQLModel, table=True):
 
 
 class Coverage(SQLModel, table=True):
-    """What of one (device, epoch) is on disk, as receipts tell it; strangers' quarantine included."""
+    """What of one (device, epoch) is on disk, as receipts tell it; of strangers, too."""
 
     __tablename__ = "coverage"
     device: str = Field(primary_key=True)  # slug, as the topic says it
@@ -308,7 +308,7 @@ class DeviceState(SQLModel, table=True):
 
 
 class Quarantine(SQLModel, table=True):
-    """What could not be read or placed, byte for byte; beyond a device's daily bound only a trace."""
+    """What could not be read or placed, byte for byte; beyond a device's daily bound a trace."""
 
     __tablename__ = "quarantine"
     __table_args__ = (

@@ -1,0 +1,63 @@
+"""Once a minute: how every site and the service itself stand, kept until the series takes them."""
+
+import asyncio
+from functools import partial
+
+from sqlalchemy import Connection, insert
+
+from devices.ids import Instant
+from ingest.clock import SystemClock, TickClock
+from ingest.health import Health
+from ingest.ledger import Ledger
+from store.series import lines
+from store.series.site_state import site_states
+from store.tables import Sample
+
+SAMPLE = Sample.__table__  # type: ignore[attr-defined]
+
+MINUTE_MS = 60_000
+
+
+class Gauges:
+    """Writes samples at each minute of the clock. A jump over many minutes makes one."""
+
+    def __init__(
+        self, ledger: Ledger, clock: SystemClock | TickClock, instance: str, health: Health
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._instance = instance
+        self._health = health
+        self._minute = 0
+        self._ticked = asyncio.Event()
+
+    def ticked(self) -> None:
+        """The clock may have reached another minute."""
+        if self._clock.now() // MINUTE_MS != self._minute:
+            self._ticked.set()
+
+    async def run(self) -> None:
+        """Sample until cancelled."""
+        while True:
+            await self._ticked.wait()
+            self._ticked.clear()
+            self._minute = self._clock.now() // MINUTE_MS
+            at = self._minute * MINUTE_MS
+            if at > 0:
+                await self._ledger.write(partial(self._sample, at=at))
+
+    def _sample(self, connection: Connection, at: Instant) -> None:
+        totals = self._health.totals
+        service = lines.ServiceGauge(
+            instance=self._instance,
+            at=at,
+            received=totals.received,
+            accepted=totals.accepted,
+            duplicate=totals.duplicate,
+            quarantined=totals.quarantined,
+            lag_ms=self._health.lag_ms,
+            outbox=self._health.outbox,
+        )
+        sites = [lines.site_state(state) for state in site_states(connection, at)]
+        rows = [{"at": at, "line": line} for line in (*sites, lines.service(service))]
+        connection.execute(insert(SAMPLE), rows)

@@ -1,0 +1,45 @@
+"""`/livez`, `/readyz` and `/metrics`."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from ingest.health import Health
+from store.addresses import HttpAddress
+
+
+@asynccontextmanager
+async def serving(
+    address: HttpAddress | None, health: Health, behind: Callable[[], int]
+) -> AsyncIterator[None]:
+    """Serve for as long as the block runs; nothing where no address is set.
+
+    `behind`: rows that the series has not taken. Raises OSError where the address is taken.
+    """
+    if address is None:
+        yield
+        return
+
+    async def livez(_request: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def readyz(_request: web.Request) -> web.Response:
+        why = health.unready
+        return web.Response(status=503 if why else 200, text="\n".join(why or ["ready"]) + "\n")
+
+    async def metrics(_request: web.Request) -> web.Response:
+        body = health.metrics(behind())
+        return web.Response(body=body, content_type="text/plain", charset="utf-8")
+
+    app = web.Application()
+    app.add_routes(
+        [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    )
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address.host, address.port).start()
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,49 @@
+"""What was judged already, remembered so that a live check-in costs no question to the ledger."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from devices.ids import Instant
+from rules.promises import Standing, Verdict
+from store import obligations
+
+
+@dataclass(slots=True)
+class Judged:
+    """Used by the ledger's writer thread alone; loaded from the ledger, never written to it.
+
+    `until`: by site, the latest due instant judged; a read after it can amend nothing.
+    `alarmed`: checkpoints with an overdue stretch that the next visit ends.
+    """
+
+    until: dict[int, Instant] = field(default_factory=dict)
+    alarmed: set[int] = field(default_factory=set)
+
+    def load(self, connection: Connection) -> None:
+        """Take from the ledger what it says now."""
+        self.until = obligations.judged_until(connection)
+        self.alarmed = obligations.alarmed(connection)
+
+    def saw(self, row: Row[*tuple[Any, ...]], verdict: Verdict) -> None:
+        """An obligation was judged."""
+        if verdict.standing is not Standing.PENDING:
+            self.until[row.site_id] = max(self.until.get(row.site_id, 0), row.due)
+        if row.checkpoint_id is None:
+            return
+        if any(stretch.ended_at is None for stretch in verdict.stretches):
+            self.alarmed.add(row.checkpoint_id)
+        elif row.alarm:  # another window of the checkpoint may still be overdue: then ask in vain
+            self.alarmed.discard(row.checkpoint_id)
+
+    def touch(
+        self, connection: Connection, site_id: int, checkpoint_id: int | None, at: Instant
+    ) -> int:
+        """Have looked at again what a read at `at` bears on; returns how many obligations."""
+        touched = 0
+        if checkpoint_id in self.alarmed and checkpoint_id is not None:
+            touched += obligations.touch_alarm(connection, checkpoint_id, at)
+        if at < self.until.get(site_id, 0):
+            touched += obligations.touch(connection, site_id, at)
+        return touched

@@ -1,0 +1,85 @@
+"""The outbox: events leave for MQTT only after their commit, the gravest first, and until taken.
+
+An event may be told twice (a crash between the broker's word and ours); its id is the same.
+"""
+
+import asyncio
+
+import structlog
+from sqlalchemy import RowMapping
+
+from devices import codec, topics
+from devices.messages import EventMessage, EventState, Severity, Wording
+from ingest.ledger import Ledger
+from ingest.source import Source
+from store import events
+
+log = structlog.get_logger()
+
+PAGE = 200
+TAKEN_WITHIN_S = 10.0
+RETRY_S = 1.0
+
+
+class Outbox:
+    """Follows the outbox rows of MQTT. `poke` after a commit that wrote events."""
+
+    def __init__(self, source: Source, ledger: Ledger) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._some = asyncio.Event()
+        self._some.set()
+
+    def poke(self) -> None:
+        """There may be something to tell."""
+        self._some.set()
+
+    async def run(self) -> None:
+        """Tell events until cancelled."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            while await self._page():
+                pass
+
+    async def _page(self) -> bool:
+        """Send one page; True when there may be another."""
+        if not self._source.connected:
+            await asyncio.sleep(RETRY_S)
+            return True
+        pending = await self._ledger.read(lambda c: events.pending(c, events.MQTT, PAGE))
+        if not pending:
+            return False
+        sendings = [
+            (item.outbox_id, self._source.publish(*_publication(item.event), qos=1))
+            for item in pending
+        ]
+        taken = [id_ for id_, sending in sendings if await sending.done(TAKEN_WITHIN_S)]
+        if taken:
+            await self._ledger.write(lambda c: events.told(c, taken))
+        if len(taken) < len(pending):
+            log.warning("outbox.not_taken", events=len(pending) - len(taken))
+            await asyncio.sleep(RETRY_S)
+        return True
+
+
+def _publication(row: RowMapping) -> tuple[str, bytes]:
+    site = row["site"] or "all"
+    return topics.event(site, row["kind"]), codec.encode_event(message_of(row))
+
+
+def message_of(row: RowMapping) -> EventMessage:
+    """The event as the wire tells it."""
+    return EventMessage(
+        id=row["event_id"],
+        kind=row["kind"],
+        severity=Severity(row["severity"]),
+        site=row["site"] or "all",
+        subject=row["subject"],
+        at=row["at"],
+        raised_at=row["raised_at"],
+        revision=row["revision"],
+        state=EventState(row["state"]),
+        message=Wording(**row["message"]),
+        data=row["data"],
+    )

@@ -1,0 +1,96 @@
+"""From the source to the ledger and back: take, decode, place, commit, acknowledge, receipt.
+
+Nothing is acknowledged before the commit that holds it. A commit that fails (a full disk, a locked
+file) is tried again with the same batch for as long as it takes; meanwhile nothing more is taken, and
+the broker keeps the rest.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from devices.ids import Instant
+from ingest.clock import SystemClock, TickClock
+from ingest.health import Health
+from ingest.ledger import Ledger
+from ingest.reader import Item, Marked, Reader
+from ingest.source import Delivery, Source
+from ingest.writer import Committed, Writer
+
+log = structlog.get_logger()
+
+BATCH = 500
+RETRY_S = 1.0
+
+
+class Pipeline:
+    """One instance's way in. `on_committed` hears what each batch came to, after its acks."""
+
+    def __init__(
+        self,
+        source: Source,
+        reader: Reader,
+        writer: Writer,
+        ledger: Ledger,
+        clock: SystemClock | TickClock,
+        health: Health,
+        on_committed: Callable[[Committed], None],
+    ) -> None:
+        self._source = source
+        self._reader = reader
+        self._writer = writer
+        self._ledger = ledger
+        self._clock = clock
+        self._health = health
+        self._on_committed = on_committed
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Take nothing more; what was taken is committed and acknowledged."""
+        self._stopping.set()
+
+    async def run(self, refresh: Callable[[], Awaitable[None]]) -> None:
+        """Handle batches until stopped. `refresh` brings the reader's picture up to date."""
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        while not self._stopping.is_set():
+            take = asyncio.ensure_future(self._source.take(BATCH))
+            await asyncio.wait((take, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not take.done():
+                take.cancel()
+                break
+            await refresh()
+            await self._handle(take.result())
+
+    async def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        items = [item for delivery in deliveries for item in self._read(delivery)]
+        if items:
+            committed = await self._commit(items, self._clock.now())
+            self._source.acknowledge(deliveries)
+            self._health.counted(len(deliveries), committed)
+            self._on_committed(committed)
+        else:
+            self._source.acknowledge(deliveries)
+
+    def _read(self, delivery: Delivery) -> Sequence[Item]:
+        """The items of a delivery, in its place in the stream: a tick is now for what follows it."""
+        items = list(self._reader.read(delivery, self._clock.now()))
+        if isinstance(self._clock, TickClock):
+            for item in items:
+                if isinstance(item, Marked):
+                    self._clock.advance(item.at)
+        return items
+
+    async def _commit(self, items: Sequence[Item], now: Instant) -> Committed:
+        while True:
+            try:
+                done = await self._ledger.in_writer(lambda: self._writer.commit(items, now))
+            except DBAPIError as error:
+                why = f"the ledger cannot be written: {error.orig}"
+                self._health.because("ledger", why)
+                log.error("ledger.refused", error=str(error.orig), next="tried again each second")
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._health.because("ledger", None)
+                return done

@@ -1,0 +1,321 @@
+"""The composition root: joins one instance of the service and runs it until it is told to stop."""
+
+import asyncio
+import shutil
+import signal
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection, RowMapping
+
+from devices import topics
+from devices.ids import Instant
+from ingest.clock import SystemClock, TickClock
+from ingest.gauges import Gauges
+from ingest.health import Health
+from ingest.http import serving
+from ingest.judged import Judged
+from ingest.ledger import Ledger
+from ingest.markers import Markers
+from ingest.outbox import Outbox
+from ingest.owing import Owing
+from ingest.paho_source import PahoSource
+from ingest.pipeline import Pipeline
+from ingest.reader import Reader
+from ingest.receipts import Receipts
+from ingest.source import sessions
+from ingest.watch import Watch
+from ingest.writer import Committed, Writer
+from rules.events import service_gap
+from store import workers
+from store.arrivals import close_left_open
+from store.database import check_schema, ledger_path, open_engine
+from store.events import outbox_depth, raise_notices
+from store.picture import Picture, load_picture, registry_version
+from store.series.connect import series_writer
+from store.series.feeder import Feeder
+from store.settings import ClockKind, Settings
+
+log = structlog.get_logger()
+
+WINDOW = 2_000
+"""Unacknowledged messages the broker may send ahead: the back-pressure of the main session."""
+HOUSEKEEPING_S = 1.0
+GAP_MS = 30_000
+"""A silence of our own shorter than this is a restart, not a gap worth telling."""
+
+
+def run(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT.
+
+    Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, and OSError where the HTTP
+    address is taken. A broker that cannot be reached is waited for.
+    """
+    engine = open_engine(settings.database_url)
+    check_schema(engine)
+    ledger = Ledger(engine)
+    try:
+        asyncio.run(_run(settings, ledger))
+    finally:
+        ledger.close()
+        engine.dispose()
+
+
+async def _run(settings: Settings, ledger: Ledger) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    await Service(settings, ledger, await _begin(settings, ledger)).run(stopping)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What the ledger says at the start. `marker`: the last one an earlier run committed."""
+
+    clock: SystemClock | TickClock
+    ledger: str
+    picture: Picture
+    judged: Judged
+    marker: Instant | None
+    made_until: Instant | None
+
+
+async def _begin(settings: Settings, ledger: Ledger) -> Begun:
+    """Take up where the last run left off."""
+
+    def begin(connection: Connection) -> Begun:
+        before: RowMapping | None = workers.worker(connection, settings.instance)
+        marker = None if before is None else before["marker_at"]
+        ticks = settings.clock is ClockKind.MQTT
+        clock = TickClock(marker) if ticks else SystemClock()
+        workers.start_worker(connection, settings.instance, settings.clock.value, clock.now())
+        judged = Judged()
+        judged.load(connection)
+        for moved in close_left_open(connection, clock.now()):
+            judged.touch(connection, moved.site_id, None, moved.at)
+        return Begun(
+            clock=clock,
+            ledger=workers.ledger_uuid(connection),
+            picture=load_picture(connection),
+            judged=judged,
+            marker=marker,
+            made_until=None if before is None else before["made_until"],
+        )
+
+    return await ledger.write(begin)
+
+
+class Service:
+    """One instance: every part, and the wires between them."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, begun: Begun) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._begun = begun
+        self._clock = begun.clock
+        self._ticks = isinstance(begun.clock, TickClock)
+        self._health = Health()
+        self._gap_told = begun.marker is None or self._ticks
+        name = settings.instance
+        self._source = PahoSource(
+            settings.mqtt_url,
+            name,
+            sessions(name, window=WINDOW),
+            on_change=self._on_connection,
+            on_fresh=self._on_fresh_session,
+        )
+        self._reader = Reader(picture=begun.picture, marker=topics.marker(name))
+        after = begun.marker or (0 if self._ticks else begun.clock.now())
+        series = series_writer(settings)
+        self._feeder = (
+            None if series is None else Feeder(ledger.engine, series, now=self._clock.now)
+        )
+        self._poke_series = asyncio.Event()
+        sampling = self._feeder is not None
+        self._writer = Writer(ledger.engine, name, begun.judged, after, sampling=sampling)
+        self._receipts = Receipts(self._source, begun.clock, begun.ledger)
+        self._outbox = Outbox(self._source, ledger)
+        self._owing = Owing(
+            ledger=ledger, instance=name, by_ticks=self._ticks, made_until=begun.made_until
+        )
+        self._markers = None
+        if isinstance(begun.clock, SystemClock):
+            self._markers = Markers(self._source, begun.clock, name)
+        self._watch = Watch(
+            ledger, begun.clock, begun.judged, on_next=self._on_next, on_told=self._outbox.poke
+        )
+        self._gauges = Gauges(ledger, begun.clock, name, self._health) if sampling else None
+        self._pipeline = Pipeline(
+            self._source,
+            self._reader,
+            self._writer,
+            ledger,
+            begun.clock,
+            self._health,
+            self._on_committed,
+        )
+        self._marked = asyncio.Event()
+        self._known = begun.marker
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until `stopping`; then commit and acknowledge what was received, and hang up."""
+        settings = self._settings
+        await self._follow_registry(None)
+        async with AsyncExitStack() as stack:
+            behind = self._behind
+            await stack.enter_async_context(serving(settings.http_address, self._health, behind))
+            tasks = self._tasks()
+            await self._source.start()
+            if self._known is not None:
+                self._marked.set()
+            log.info("service.started", instance=settings.instance, clock=settings.clock.value)
+            ended = asyncio.ensure_future(stopping.wait())
+            await asyncio.wait((ended, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            await self._stop(tasks)
+            ended.cancel()
+            for task in tasks:
+                if not task.cancelled() and task.exception() is not None:
+                    raise RuntimeError(f"{task.get_name()} ended") from task.exception()
+        log.info("service.stopped")
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        parts: dict[str, Awaitable[None]] = {
+            "pipeline": self._pipeline.run(self._refresh),
+            "watch": self._watch.run(),
+            "outbox": self._outbox.run(),
+            "owing": self._keep_owing(),
+            "housekeeping": self._keep_house(),
+        }
+        if self._markers is not None:
+            parts["markers"] = self._markers.run()
+        if self._gauges is not None:
+            parts["gauges"] = self._gauges.run()
+        if self._feeder is not None:
+            self._feeding_ends = asyncio.Event()
+            parts["series"] = self._feeder.run(self._feeding_ends, self._poke_series)
+        return [asyncio.create_task(part, name=name) for name, part in parts.items()]  # type: ignore[arg-type]
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._pipeline.stop()
+        pipeline = tasks[0]
+        await asyncio.wait((pipeline,))
+        if self._feeder is not None:
+            self._feeding_ends.set()
+        for task in tasks[1:]:
+            if task.get_name() != "series":
+                task.cancel()
+        await asyncio.wait(tasks)
+        await self._source.stop()
+        if self._feeder is not None:
+            await self._feeder.close()
+
+    def _behind(self) -> int:
+        return 0 if self._feeder is None else self._feeder.status.behind
+
+    # Wires ------------------------------------------------------------------------------------
+
+    def _on_committed(self, committed: Committed) -> None:
+        self._receipts.tell(committed.receipts, committed.photos)
+        if committed.told:
+            self._outbox.poke()
+        if committed.marker is not None:
+            self._known = committed.marker
+            self._marked.set()
+        if committed.touched:
+            self._watch.poke()
+        self._poke_series.set()
+
+    def _on_next(self, wake: Instant | None) -> None:
+        if self._markers is not None:
+            self._markers.plan(wake)
+
+    def _on_connection(self, connected: bool) -> None:
+        self._health.because("broker", None if connected else "not connected to the broker")
+        log.info(
+            "mqtt.connected" if connected else "mqtt.lost", broker=str(self._settings.mqtt_url)
+        )
+        if connected:
+            self._outbox.poke()
+        now = self._clock.now()
+        change = _back if connected else _gone
+        task = asyncio.ensure_future(self._ledger.write(lambda c: change(c, now)))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def _on_fresh_session(self, session: str) -> None:
+        log.warning(
+            "mqtt.session_lost",
+            session=session,
+            meaning="the broker forgot us: what it held is gone; devices send it again",
+        )
+
+    # Tasks ------------------------------------------------------------------------------------
+
+    async def _keep_owing(self) -> None:
+        """Make what is owed before anything is judged by the marker that made it due."""
+        while True:
+            await self._marked.wait()
+            self._marked.clear()
+            known = self._known
+            if known is None:
+                continue
+            if self._owing.made_until is None and self._ticks:
+                await self._follow_registry(None)
+            await self._owing.make(known)
+            await self._tell_gap(known)
+            self._watch.advance(known)
+
+    async def _tell_gap(self, known: Instant) -> None:
+        """After a silence of our own: one digest, once the backlog is in."""
+        before = self._begun.marker
+        if self._gap_told or before is None:
+            return
+        self._gap_told = True
+        if known - before >= GAP_MS:
+            await self._ledger.write(
+                lambda c: raise_notices(c, [service_gap(before, known, cause="down")], known)
+            )
+            self._outbox.poke()
+
+    async def _keep_house(self) -> None:
+        """Each second: the registry, the disk, the figures of `/metrics`, the minute."""
+        while True:
+            await self._refresh()
+            self._check_disk()
+            self._health.outbox = await self._ledger.read(outbox_depth)
+            if self._known is not None:
+                self._health.lag_ms = max(self._clock.now() - self._known, 0)
+            if self._gauges is not None:
+                self._gauges.ticked()
+            await asyncio.sleep(HOUSEKEEPING_S)
+
+    def _check_disk(self) -> None:
+        free = shutil.disk_usage(ledger_path(self._ledger.engine).parent).free // 2**20
+        floor = self._settings.disk_floor_mb
+        low = f"only {free} MB of disk are free, the floor is {floor} MB: make room"
+        self._health.because("disk", low if free < floor else None)
+
+    async def _refresh(self) -> None:
+        """Follow the registry, if it has another version."""
+        before = self._reader.picture
+        version = await self._ledger.read(registry_version)
+        if version != before.version:
+            self._reader.picture = await self._ledger.read(load_picture)
+            log.info("registry.followed", version=version)
+            await self._follow_registry(before)
+
+    async def _follow_registry(self, before: Picture | None) -> None:
+        if self._ticks and self._known is None:
+            return
+        now = self._known if self._ticks and self._known is not None else self._clock.now()
+        await self._owing.follow(before, self._reader.picture, now)
+
+
+def _gone(connection: Connection, now: Instant) -> None:
+    workers.begin_outage(connection, "broker", now)
+
+
+def _back(connection: Connection, now: Instant) -> None:
+    workers.end_outage(connection, "broker", now)

@@ -1,0 +1,151 @@
+"""The deadline watch: makes what is owed, sleeps to the next wake, judges, flips, has it told.
+
+It judges by `known`, the marker behind which everything is committed, not by our clock: what waits in
+a queue is not missed. Where the marker of a due instant does not come back, it judges a minute later
+by the clock alone, and the verdict says so.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row
+
+from devices.ids import Instant
+from ingest.clock import SystemClock, TickClock
+from ingest.judged import Judged
+from ingest.ledger import Ledger
+from rules import obligations as rule
+from rules.events import follow
+from rules.promises import Flip, Known, Standing, Verdict
+from store import obligations
+from store.events import raise_notices
+from store.evidence import reachable, reads_for
+
+log = structlog.get_logger()
+
+PAGE = 50
+"""Obligations judged in one transaction, so that it stays under 50 ms."""
+GIVE_UP_MS = 60_000
+"""How long a due instant waits for its marker (contract §6)."""
+PUSH_BACK_MS = 300_000
+"""When an obligation whose rule raised is looked at again; the others go on."""
+
+
+class Watch:
+    """Judges for one instance.
+
+    `on_next(wake)` hears the next instant at which something is due; `on_told()` that events wait.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: SystemClock | TickClock,
+        judged: Judged,
+        *,
+        on_next: Callable[[Instant | None], None],
+        on_told: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._judged = judged
+        self._on_next = on_next
+        self._on_told = on_told
+        self._plans = obligations.Plans()
+        self._some = asyncio.Event()
+        self._known: Instant | None = None
+
+    def advance(self, known: Instant) -> None:
+        """Everything that had arrived by `known` is committed, and what is owed until then made."""
+        if self._known is None or known >= self._known:
+            self._known = known
+            self._some.set()
+
+    def poke(self) -> None:
+        """Something judged wants another look."""
+        self._some.set()
+
+    async def run(self) -> None:
+        """Judge until cancelled."""
+        while True:
+            wake = await self._ledger.read(obligations.next_wake)
+            self._on_next(wake)
+            await self._sleep(wake)
+            if not self._clock.steady() or self._known is None:
+                continue
+            await self._judge(self._known, waited=False)
+            await self._judge(self._clock.now() - GIVE_UP_MS, waited=True)
+
+    async def _sleep(self, wake: Instant | None) -> None:
+        """Until poked or advanced, or until the next wake has waited long enough for its marker."""
+        wait = None
+        if wake is not None and isinstance(self._clock, SystemClock):
+            wait = max(wake + GIVE_UP_MS - self._clock.now(), 0) / 1_000 + 1
+        try:
+            async with asyncio.timeout(wait):
+                await self._some.wait()
+        except TimeoutError:
+            return
+        self._some.clear()
+
+    async def _judge(self, until: Instant, *, waited: bool) -> None:
+        """Judge everything that wanted a look at or before `until`, page by page."""
+        more = True
+        while more:
+            more, told = await self._ledger.write(lambda c: self._page(c, until, waited=waited))
+            if told:
+                self._on_told()
+
+    def _page(self, connection: Connection, until: Instant, *, waited: bool) -> tuple[bool, int]:
+        rows = obligations.awake(connection, until, PAGE)
+        told = 0
+        for row in rows:
+            try:
+                verdict, flip = self._look(connection, row, until, waited=waited)
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                log.exception("rule.raised", obligation=row.key, error=str(error))
+                obligations.put_off(connection, row, until + PUSH_BACK_MS)
+                continue
+            told += self._write(connection, row, verdict, flip)
+        return len(rows) == PAGE, told
+
+    def _look(
+        self, connection: Connection, row: Row[*tuple[Any, ...]], until: Instant, *, waited: bool
+    ) -> tuple[Verdict, Flip | None]:
+        """Derive the verdict again from the facts, and how it differs from the one that holds."""
+        promise = self._plans.promise(connection, row)
+        last = obligations.last_verdict(connection, row)
+        # an overdue stretch is ended by the next visit, which may come after due
+        reads = reads_for(connection, row.site_id, promise, until + 1 if row.alarm else promise.due)
+        known = Known(
+            marker=until,
+            siblings=obligations.siblings(connection, row, self._plans),
+            waited=waited,
+            previous=last,
+        )
+        verdict = rule.settle(promise, reads, known, until)
+        if Standing.MISSED in (verdict.standing, verdict.first):
+            told = reachable(connection, row.site_id, promise.opens, promise.due)
+            verdict = rule.settle(promise, reads, replace(known, reachable=told), until)
+        return verdict, rule.flip(promise, last, verdict)
+
+    def _write(
+        self,
+        connection: Connection,
+        row: Row[*tuple[Any, ...]],
+        verdict: Verdict,
+        flip: Flip | None,
+    ) -> int:
+        """Write the flip and its events; returns how many events. Another worker may be first."""
+        now = self._clock.now()
+        if flip is None:
+            obligations.put_off(connection, row, verdict.wake)
+            return 0
+        if not obligations.flipped(connection, row, verdict, now):
+            return 0
+        self._judged.saw(row, verdict)
+        plan = self._plans.of(connection, row.plan_version_id)
+        return raise_notices(connection, follow(flip, plan), now)

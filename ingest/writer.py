@@ -1,0 +1,290 @@
+"""Commit: one batch, one transaction; nothing is acknowledged that is not in it.
+
+    append entries (once) → arrivals, corrections → facts that events follow from → quarantine
+    → statuses → coverage → contacts → the marker
+
+Runs in the ledger's writer thread. What it remembers beside the tables (coverage, presence, the open
+span, what was judged) is dropped or put back when a transaction fails.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, insert
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from devices.coverage import NOTHING
+from devices.ids import Identity, Instant
+from devices.messages import CheckIn, Hazard, Sos
+from devices.reasons import Reason
+from ingest.judged import Judged
+from ingest.reader import Item, Marked, Pictured, Said, Taken
+from rules import events
+from rules.events import Notice
+from store import calls, entries, hazards, workers
+from store.arrivals import ArrivalBook
+from store.coverages import CoverageBook, Key
+from store.database import writing
+from store.events import raise_notices
+from store.presence import PresenceBook
+from store.quarantine import QuarantineBook, Suspect
+from store.series import lines
+from store.tables import Photo, Sample
+
+PHOTO = Photo.__table__  # type: ignore[attr-defined]
+SAMPLE = Sample.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """What a receipt to a device may claim: its topic's site, and coverage of one epoch."""
+
+    site: str
+    upto: int
+    missing: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Committed:
+    """What one batch came to; counts are of records."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    marker: Instant | None = None
+    receipts: dict[Key, Covered] = field(default_factory=dict)
+    photos: dict[str, list[str]] = field(default_factory=dict)
+    told: bool = False  # events wait in the outbox
+    touched: bool = False  # judged obligations want another look
+
+
+class Writer:
+    """Writes batches for one instance of the service, in the ledger's writer thread."""
+
+    def __init__(
+        self, engine: Engine, instance: str, judged: Judged, after: Instant, *, sampling: bool
+    ) -> None:
+        self.engine = engine
+        self.instance = instance
+        self.judged = judged
+        self.arrivals = ArrivalBook(after)
+        self.coverage = CoverageBook()
+        self.presence = PresenceBook()
+        self.quarantine = QuarantineBook()
+        self.sampling = sampling
+
+    def commit(self, items: Sequence[Item], now: Instant) -> Committed:
+        """Write one batch. Raises what the database raises; then nothing of it is kept."""
+        try:
+            with writing(self.engine) as connection:
+                done = _Batch(self, connection, now).write(items)
+        except BaseException:
+            for book in (self.arrivals, self.coverage, self.presence, self.quarantine):
+                book.forget()
+            raise
+        self.arrivals.keep()
+        return done
+
+
+class _Batch:
+    """One transaction."""
+
+    def __init__(self, writer: Writer, connection: Connection, now: Instant) -> None:
+        self._writer = writer
+        self._connection = connection
+        self._now = now
+        self._done = Committed()
+        self._notices: list[Notice] = []
+        self._receipts: dict[Key, str] = {}
+        self._strangers: set[str] = set()
+
+    def write(self, items: Sequence[Item]) -> Committed:
+        """The steps of the module's first lines, in their order."""
+        self._append(items)
+        for item in items:
+            match item:
+                case Suspect():
+                    self._keep(item)
+                case Said():
+                    self._hear(item)
+                case Pictured():
+                    self._picture(item)
+        self._flush()
+        return self._done
+
+    # Entries and arrivals: between two markers, all entries of the span in one statement.
+
+    def _append(self, items: Sequence[Item]) -> None:
+        next_id = entries.next_id(self._connection)
+        span: list[Taken] = []
+        for item in items:
+            if isinstance(item, Taken):
+                arrival = self._writer.arrivals.span(self._connection, next_id, item.row.sent)
+                row = item.row._replace(id=next_id, arrival_id=arrival)
+                span.append(item._replace(row=row))
+                next_id += 1
+            elif isinstance(item, Marked):
+                self._append_span(span)
+                span = []
+                self._close(item.at)
+        self._append_span(span)
+
+    def _append_span(self, span: Sequence[Taken]) -> None:
+        appended = entries.append(self._connection, [taken.row for taken in span])
+        again = {*appended.duplicates, *appended.conflicts}
+        for index, taken in enumerate(span):
+            key = (taken.identity.device, taken.identity.epoch)
+            self._writer.coverage.add(
+                self._connection, key, taken.identity.seq, overtaking=taken.overtaking
+            )
+            self._receipts[key] = taken.site.slug
+            self._writer.presence.heard(self._connection, taken.device.id, taken.row.received_at)
+            if index not in again:
+                self._follow(taken)
+        self._done.accepted += len(span) - len(again)
+        self._done.duplicate += len(appended.duplicates)
+        for index in appended.conflicts:
+            self._conflict(span[index])
+
+    def _close(self, marker: Instant) -> None:
+        for site_id, at in self._writer.arrivals.close(self._connection, marker):
+            self._touch(site_id, None, at)
+        self._done.marker = self._writer.arrivals.after
+
+    # What follows from one new entry.
+
+    def _follow(self, taken: Taken) -> None:
+        match taken.message:
+            case CheckIn():
+                self._touch(taken.site.id, taken.row.checkpoint_id, taken.row.at)
+                if taken.unknown_tag:
+                    self._notices.append(_unknown_tag(taken))
+            case Hazard():
+                self._notices += hazards.take_step(self._connection, _case_of(taken), taken.row.id)
+            case Sos(cancel=None):
+                self._notices += calls.raised(self._connection, taken.site.slug, taken.row)
+            case Sos(cancel=int(seq)):
+                call = taken.row._replace(seq=seq)
+                self._notices += calls.cleared(self._connection, taken.site.slug, call)
+
+    def _touch(self, site_id: int, checkpoint_id: int | None, at: Instant) -> None:
+        touched = self._writer.judged.touch(self._connection, site_id, checkpoint_id, at)
+        self._done.touched |= touched > 0
+
+    # What is no entry.
+
+    def _conflict(self, taken: Taken) -> None:
+        identity = taken.identity
+        self._keep(
+            Suspect(
+                topic=taken.topic,
+                site=taken.site.slug,
+                device=identity.device,
+                bucket=identity.device,
+                epoch=identity.epoch,
+                seq=identity.seq,
+                reason=Reason.IDENTITY_CONFLICT,
+                detail="the ledger holds other content under this identity",
+                received_at=taken.row.received_at,
+                payload=taken.raw,
+            )
+        )
+        self._notices.append(
+            events.identity_conflict(
+                taken.site.slug, str(identity), taken.row.at, device=identity.device
+            )
+        )
+
+    def _keep(self, suspect: Suspect) -> None:
+        """Quarantine; counted into coverage where it has an identity, so that it is receipted."""
+        new = self._writer.quarantine.keep(self._connection, suspect)
+        self._done.quarantined += new
+        if suspect.site is None or suspect.device is None:
+            return
+        key, stranger = (suspect.device, suspect.epoch or 0), suspect.bucket == ""
+        if stranger:
+            self._strangers.add(suspect.device)
+        if suspect.seq is not None:
+            self._writer.coverage.add(self._connection, key, suspect.seq, stranger=stranger)
+        self._receipts[key] = suspect.site
+
+    def _hear(self, said: Said) -> None:
+        """A status: presence, where counting starts, what is lost for good."""
+        status, device = said.status, said.device
+        if not self._writer.presence.status(
+            self._connection, device.id, status, said.received_at, retained=said.retained
+        ):
+            return
+        if self._writer.sampling:
+            self._connection.execute(insert(SAMPLE).values(_device_sample(said)))
+        key = (device.slug, status.epoch)
+        if status.online:
+            self._receipts[key] = said.site.slug
+        if status.oldest is None:
+            return
+        for first, last in self._writer.coverage.born(self._connection, key, status.oldest):
+            lost = Identity(device.slug, status.epoch, first)
+            self._notices.append(events.device_gap(said.site.slug, lost, last, said.received_at))
+
+    def _picture(self, pictured: Pictured) -> None:
+        photo = pictured.photo
+        row = upsert(PHOTO).values(
+            sha256=photo.sha256,
+            device_id=pictured.device.id,
+            site_id=pictured.site.id,
+            received_at=pictured.received_at,
+            media_type=photo.media_type,
+            body=photo.data,
+        )
+        self._connection.execute(row.on_conflict_do_nothing(index_elements=["sha256"]))
+        self._writer.presence.heard(self._connection, pictured.device.id, pictured.received_at)
+        device = pictured.device
+        key = (device.slug, self._writer.presence.epoch(self._connection, device.id))
+        self._receipts[key] = pictured.site.slug
+        self._done.photos.setdefault(device.slug, []).append(photo.sha256)
+
+    def _flush(self) -> None:
+        writer, connection = self._writer, self._connection
+        writer.coverage.flush(connection, self._now)
+        writer.presence.flush(connection)
+        if self._done.marker is not None:
+            workers.advance(connection, writer.instance, marker_at=self._done.marker)
+        self._done.told = raise_notices(connection, self._notices, self._now) > 0
+        for key, site in self._receipts.items():
+            upto, missing = writer.coverage.view(connection, key)
+            if upto == NOTHING and key[0] in self._strangers:
+                continue
+            self._done.receipts[key] = Covered(site=site, upto=upto, missing=missing)
+
+
+def _unknown_tag(taken: Taken) -> Notice:
+    return events.unknown_tag(
+        taken.site.slug,
+        str(taken.identity),
+        taken.row.at,
+        device=taken.device.slug,
+        tag=taken.row.tag or "",
+    )
+
+
+def _device_sample(said: Said) -> dict[str, object]:
+    status = said.status
+    gauge = lines.DeviceGauge(
+        site=said.site.slug,
+        device=said.device.slug,
+        at=said.received_at,
+        online=status.online,
+        battery=status.bat,
+        rssi=status.rssi,
+        skew_ms=None if status.sent is None else status.sent - said.received_at,
+        queue=status.queue,
+    )
+    return {"at": said.received_at, "line": lines.device(gauge)}
+
+
+def _case_of(taken: Taken) -> str:
+    """The report that a hazard's entry belongs to: itself, or the one it refers to."""
+    message = taken.message
+    if isinstance(message, Hazard) and message.ref is not None:
+        return message.ref
+    return str(taken.identity)

@@ -1,0 +1,116 @@
+"""Hazards as the ledger keeps them: each folded anew from its report and every step told of it.
+
+A step may arrive before the report it belongs to; it waits in `hazard_step` until that is there.
+"""
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from devices.ids import Identity, Instant
+from devices.messages import Grade, HazardAction
+from rules.cases import Case, Step, fold
+from rules.events import Notice, hazard_closed, hazard_opened
+from store.tables import Checkpoint, Correction, Device, Entry, Hazard, HazardStep, Person, Site
+
+ENTRY = Entry.__table__  # type: ignore[attr-defined]
+HAZARD = Hazard.__table__  # type: ignore[attr-defined]
+STEP = HazardStep.__table__  # type: ignore[attr-defined]
+DEVICE = Device.__table__  # type: ignore[attr-defined]
+PERSON = Person.__table__  # type: ignore[attr-defined]
+CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
+SITE = Site.__table__  # type: ignore[attr-defined]
+CORRECTION = Correction.__table__  # type: ignore[attr-defined]
+
+_TOLD = (
+    select(
+        ENTRY,
+        DEVICE.c.slug.label("device"),
+        PERSON.c.slug.label("person"),
+        CHECKPOINT.c.slug.label("checkpoint"),
+        CHECKPOINT.c.name.label("place"),
+        SITE.c.slug.label("site"),
+        CORRECTION.c.at.label("corrected"),
+    )
+    .join(STEP, STEP.c.entry_id == ENTRY.c.id)
+    .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+    .join(SITE, SITE.c.id == ENTRY.c.site_id)
+    .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
+    .outerjoin(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
+    .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+)
+
+
+def take_step(connection: Connection, hazard: str, entry_id: int) -> tuple[Notice, ...]:
+    """Take a new hazard entry into its case: `hazard` is the identity of the report.
+
+    Returns what is to be told. While the report has not come, nothing is.
+    """
+    connection.execute(insert(STEP).values(hazard=hazard, entry_id=entry_id))
+    found = _folded(connection, hazard)
+    if found is None:
+        return ()
+    case, report = found
+    _write(connection, case, report)
+    if case.closed_at is None:
+        return (hazard_opened(report.site, case, place=report.place),)
+    return hazard_closed(report.site, case, place=report.place)
+
+
+def case_of(connection: Connection, hazard: str) -> Case | None:
+    """The case as everything told of it makes it, or None where there is no such report."""
+    found = _folded(connection, hazard)
+    return None if found is None else found[0]
+
+
+def _folded(connection: Connection, hazard: str) -> tuple[Case, Row[*tuple[Any, ...]]] | None:
+    told = {
+        str(Identity(row.device, row.epoch, row.seq)): row
+        for row in connection.execute(_TOLD.where(STEP.c.hazard == hazard))
+    }
+    report = told.get(hazard)
+    if report is None:
+        return None
+    steps = [_step(identity, row) for identity, row in told.items()]
+    return fold(_step(hazard, report), steps), report
+
+
+def _step(identity: str, row: Row[*tuple[Any, ...]]) -> Step:
+    body: dict[str, Any] = json.loads(row.body) if row.body else {}
+    grade = body.get("grade")
+    return Step(
+        identity=identity,
+        at=row.at if row.corrected is None else row.corrected,
+        action=HazardAction(body.get("action", HazardAction.REPORT)),
+        device=row.device,
+        person=row.person,
+        grade=None if grade is None else Grade(grade),
+        category=body.get("category"),
+        text=body.get("text"),
+        checkpoint=row.checkpoint,
+    )
+
+
+def _write(connection: Connection, case: Case, report: Row[*tuple[Any, ...]]) -> None:
+    latest: Instant = connection.execute(select(func.max(HAZARD.c.changed))).scalar() or 0
+    values = {
+        "state": case.state.value,
+        "category": case.category,
+        "grade": case.grade.value,
+        "closed_at": case.closed_at,
+        "changed": latest + 1,
+    }
+    row = upsert(HAZARD).values(
+        id=case.id,
+        site_id=report.site_id,
+        reported_at=case.reported_at,
+        received_at=report.received_at,
+        text=case.report.text,
+        checkpoint_id=report.checkpoint_id,
+        person_id=report.person_id,
+        **values,
+    )
+    again = values | {"revision": HAZARD.c.revision + 1}
+    connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=again))

@@ -1,0 +1,53 @@
+"""Where an instance of the service stands, and the spans in which it could not be relied on."""
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from devices.ids import Instant
+from store.tables import LedgerIdentity, Outage, Worker
+
+WORKER = Worker.__table__  # type: ignore[attr-defined]
+OUTAGE = Outage.__table__  # type: ignore[attr-defined]
+LEDGER = LedgerIdentity.__table__  # type: ignore[attr-defined]
+
+
+def ledger_uuid(connection: Connection) -> str:
+    """The name of this ledger, as receipts carry it."""
+    return str(connection.execute(select(LEDGER.c.uuid)).scalar_one())
+
+
+def worker(connection: Connection, instance: str) -> RowMapping | None:
+    """Where the instance stood when it last committed; None before its first start."""
+    query = select(WORKER).where(WORKER.c.instance == instance)
+    return connection.execute(query).mappings().first()
+
+
+def start_worker(connection: Connection, instance: str, clock: str, now: Instant) -> None:
+    """Record that the instance has started."""
+    row = upsert(WORKER).values(instance=instance, clock=clock, started_at=now)
+    again = {"clock": clock, "started_at": now}
+    connection.execute(row.on_conflict_do_update(index_elements=["instance"], set_=again))
+
+
+def advance(connection: Connection, instance: str, **values: Instant) -> None:
+    """Move `marker_at`, `first_tick` or `made_until` of an instance."""
+    connection.execute(update(WORKER).where(WORKER.c.instance == instance).values(values))
+
+
+def begin_outage(connection: Connection, what: str, since: Instant) -> None:
+    """Something we rely on is gone; nothing happens where that is known already."""
+    open_ = select(OUTAGE.c.id).where(OUTAGE.c.what == what, OUTAGE.c.until.is_(None))
+    if connection.execute(open_).first() is None:
+        connection.execute(insert(OUTAGE).values(what=what, since=since))
+
+
+def end_outage(connection: Connection, what: str, until: Instant) -> Instant | None:
+    """It is back. Returns since when it was gone, or None where it was not."""
+    open_ = select(OUTAGE.c.id, OUTAGE.c.since).where(
+        OUTAGE.c.what == what, OUTAGE.c.until.is_(None)
+    )
+    found = connection.execute(open_).first()
+    if found is None:
+        return None
+    connection.execute(update(OUTAGE).where(OUTAGE.c.id == found.id).values(until=until))
+    return Instant(found.since)

@@ -40,8 +40,8 @@ class Responder:
         records = body if isinstance(body, list) else [body]
         epoch = records[0].get("epoch", 0)
         for record in records:
-            if parts[5] != "status" and "seq" in record:
-                kept = self.kept.setdefault((device, record["epoch"]), {})
+            if parts[5] != "status" and 0 < record.get("seq", 0) < 2**53 and "epoch" in record:
+                kept = self.kept.setdefault((device, record.get("epoch", 0)), {})
                 kept.setdefault(record["seq"], record)
         seqs = set(self.kept.get((device, epoch), {}))
         upto = max(seqs, default=0)

@@ -19,7 +19,8 @@ from firmware_sim.fleet import NoReceiptsError
 from firmware_sim.link import RefusedError
 from firmware_sim.oracle import judge
 from firmware_sim.plans import PlanError
-from firmware_sim.scenario import Scenario, ScenarioError, built_in, load
+from firmware_sim.reading import built_in, load
+from firmware_sim.scenario import Scenario, ScenarioError
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 4
 

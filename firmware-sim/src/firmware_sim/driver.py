@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from firmware_sim.access import Access
 from firmware_sim.chronicle import Chronicle
-from firmware_sim.fleet import RECONNECT_AFTER, NoReceiptsError, Patience, Stranger, Unit
+from firmware_sim.fleet import RECONNECT_AFTER, NoReceiptsError, Patience, Stranger, Unit, new_boot
 from firmware_sim.guards import Act, Do, Doings, walk
 from firmware_sim.handheld import Battery, Fitting, Habits, Handheld
 from firmware_sim.link import Link, LinkDownError
@@ -164,6 +164,7 @@ class Driver:
         await self._tick()
         await self._settle(list(self._units.values()))
         while (instant := self._next()) is not None:
+            await self._settle([unit for unit in self._units.values() if unit.fallen])
             self._now = await self._reach(instant)
             await self._tick()
             await self._step(self._agenda.take(self._now))
@@ -204,7 +205,9 @@ class Driver:
         if act.do is Do.MEND:
             unit.mend(self._now)
         else:
-            ref = self._labels[act.refers] if act.refers else None
+            ref = self._labels.get(act.refers) if act.refers else None
+            if act.refers and ref is None:
+                return set()  # what it refers to was before our time
             made = unit.act(act, self._now, ref)
             if act.label and made:
                 self._labels[act.label] = made
@@ -280,7 +283,7 @@ class Driver:
         handheld = Handheld(
             self._fitting(device, rng),
             epoch=rng.getrandbits(32),
-            boot=rng.getrandbits(32),
+            boot=new_boot(rng),
             now=self._now,
             rng=rng,
         )

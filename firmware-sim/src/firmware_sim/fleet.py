@@ -36,6 +36,11 @@ class NoReceiptsError(TimeoutError):
     """
 
 
+def new_boot(rng: random.Random) -> str:
+    """A random id for one boot of a device."""
+    return f"{rng.getrandbits(32):08x}"
+
+
 class Patience:
     """How long, in real seconds, nothing may get better."""
 
@@ -103,7 +108,7 @@ class Unit:
         """The device restarts, and with `reset` has forgotten everything."""
         await self._link.cut()
         self._chronicle.left(self.device, now)
-        boot = self._rng.getrandbits(32)
+        boot = new_boot(self._rng)
         if reset:
             self.handheld.reset(now, boot, self._rng.getrandbits(32))
         else:
@@ -120,6 +125,11 @@ class Unit:
         self._chronicle.note("garbage", now, device=self.device, what=act.what, delivered=now)
 
     # What it does by itself
+
+    @property
+    def fallen(self) -> bool:
+        """Whether the connection broke though the network is there: the broker went away."""
+        return self.in_network and not self._link.up
 
     def wake(self) -> int | None:
         """When the model wants to be looked at again."""

@@ -118,7 +118,7 @@ class _Kept:
 class Handheld:
     """One device: `seq`, store-and-forward, receipts, resends, status. Pure; see the module."""
 
-    def __init__(self, fitting: Fitting, *, epoch: int, boot: int, now: int, rng: random.Random):
+    def __init__(self, fitting: Fitting, *, epoch: int, boot: str, now: int, rng: random.Random):
         self.fitting = fitting
         self.epoch = epoch
         self.boot = boot
@@ -155,12 +155,12 @@ class Handheld:
         self._waiting[record.seq] = _Kept(record)
         return record
 
-    def reboot(self, now: int, boot: int) -> None:
+    def reboot(self, now: int, boot: str) -> None:
         """The device restarts: a new boot id, the connection gone, the store kept."""
         self.disconnected(now)
         self.boot, self._booted_at = boot, now
 
-    def reset(self, now: int, boot: int, epoch: int) -> None:
+    def reset(self, now: int, boot: str, epoch: int) -> None:
         """The flash is lost: counting starts anew under a new epoch."""
         self.reboot(now, boot)
         self.lost.extend(kept.record for kept in self._waiting.values())

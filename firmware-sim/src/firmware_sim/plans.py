@@ -149,10 +149,10 @@ def day_classes(registry: Registry, day: dt.date) -> frozenset[str]:
         _, feast = chinese_calendar.get_holiday_detail(day)
     except NotImplementedError as error:
         raise PlanError(f"no calendar for {day.year}: play the scenario in another year") from error
-    if not works and feast:
-        return frozenset({"holiday"})
     if registry.terms and not any(first <= day <= last for first, last in registry.terms):
         return frozenset({"vacation"})
+    if not works and feast:
+        return frozenset({"holiday"})
     if not works:
         return frozenset({"weekend"})
     return frozenset({"school-day", "makeup-day"} if day.weekday() >= 5 else {"school-day"})

@@ -31,8 +31,8 @@ class Record:
     seq: int
     epoch: int
     at: int
-    boot: int
-    up: int
+    boot: str | None = None
+    up: int | None = None
     members: Mapping[str, object] = field(default_factory=dict)
     copies: int = 1
 
@@ -46,9 +46,9 @@ class Record:
 class Moment:
     """The device's own clocks at one publish: wall time, uptime (both ms) and this boot's id."""
 
-    sent: int
-    up: int
-    boot: int
+    sent: int | None = None
+    up: int | None = None
+    boot: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +67,18 @@ class BadReceiptError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """What one ledger says it has on disk."""
+    """What one ledger says it has on disk; `upto` is -1 where that is nothing."""
 
     ledger: str
     epoch: int
-    upto: int | None
+    upto: int
     missing: tuple[tuple[int, int], ...] = ()
     photos: tuple[str, ...] = ()
     now: int | None = None
 
     def covers(self, epoch: int, seq: int) -> bool:
         """Whether the record may be forgotten: up to `upto`, outside the closed gaps."""
-        if epoch != self.epoch or self.upto is None or seq > self.upto:
+        if epoch != self.epoch or seq > self.upto:
             return False
         return not any(first <= seq <= last for first, last in self.missing)
 
@@ -111,7 +111,7 @@ def encode_records(records: Sequence[Record], moment: Moment) -> bytes:
 
 def encode_status(members: Mapping[str, object]) -> bytes:
     """A birth, heartbeat or will; members without a value are left out."""
-    return _dump({name: value for name, value in members.items() if value is not None})
+    return _dump(_without_none(members))
 
 
 def encode_tick(now: int) -> bytes:
@@ -130,9 +130,9 @@ def read_receipt(payload: bytes) -> Receipt:
     upto = body.get("upto")
     return Receipt(
         ledger=body["ledger"],
-        epoch=_integer(body.get("epoch", 0), "epoch"),
-        upto=None if upto is None else _integer(upto, "upto"),
-        missing=tuple(_ranges(body.get("missing", ()))),
+        epoch=_integer(body.get("epoch") or 0, "epoch"),
+        upto=-1 if upto is None else _integer(upto, "upto"),
+        missing=tuple(_ranges(body.get("missing") or ())),
         photos=tuple(str(photo) for photo in body.get("photos") or ()),
         now=None if body.get("now") is None else _integer(body["now"], "now"),
     )
@@ -146,10 +146,14 @@ def _body(record: Record, moment: Moment) -> dict[str, object]:
         "sent": moment.sent,
         "boot": record.boot,
         "up": record.up,
+        # after a reboot the two uptimes cannot be compared
+        "sent_up": moment.up if record.boot == moment.boot else None,
     }
-    if record.boot == moment.boot:  # after a reboot the two uptimes cannot be compared
-        body["sent_up"] = moment.up
-    return body | dict(record.members)
+    return _without_none(body | dict(record.members))
+
+
+def _without_none(members: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _dump(value: object) -> bytes:
@@ -157,6 +161,8 @@ def _dump(value: object) -> bytes:
 
 
 def _integer(value: object, name: str) -> int:
+    if isinstance(value, float) and value.is_integer():  # 30 and 30.0 are one number
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_NUMBER:
         raise BadReceiptError(f"{name} is no whole number within 2^53: {value!r:.40}")
     return value

@@ -5,6 +5,7 @@ is `halving`'s, trying again the feeder's.
 """
 
 import asyncio
+import base64
 import gzip
 import json
 from collections.abc import Sequence
@@ -52,8 +53,8 @@ class InfluxV1Client:
         if token is not None:
             self._headers["Authorization"] = f"Token {token}"
         elif username is not None:
-            credentials = aiohttp.BasicAuth(username, password or "", "utf-8")
-            self._headers["Authorization"] = credentials.encode()
+            credentials = base64.b64encode(f"{username}:{password or ''}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {credentials}"
         self._session: aiohttp.ClientSession | None = None
 
     async def post(

@@ -15,9 +15,10 @@ from sqlalchemy import Engine, text
 from devices.ids import Instant
 from store.database import reading
 from store.entries import EntryKind
+from store.obligations import LONGEST_MS
 from store.series.influx import InfluxV1Client
 from store.series.lines import SiteState
-from store.series.site_state import LONGEST_ROUND_MS, site_states
+from store.series.site_state import site_states
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -129,14 +130,12 @@ _CHECKINS_PER_HOUR = f"""
 
 _COVERAGE_PER_DAY = f"""
     SELECT due - due % {DAY_MS} AS day,
-           avg(CASE WHEN expected = 0 THEN 1.0 ELSE 1.0 * verdict.visited / expected END), count(*)
+           avg(CASE WHEN expected = 0 THEN 1.0 ELSE 1.0 * visited / expected END), count(*)
       FROM site
       JOIN obligation ON obligation.site_id = site.id
-      JOIN verdict ON verdict.obligation_id = obligation.id
-           AND verdict.revision = (SELECT max(revision) FROM verdict every
-                                    WHERE every.obligation_id = obligation.id)
-     WHERE (site.slug = :site OR :site IS NULL) AND obligation.kind = 'round'
-       AND obligation.opens >= :since - {LONGEST_ROUND_MS} AND obligation.opens < :until
+     WHERE (site.slug = :site OR :site IS NULL)
+       AND obligation.kind = 'round' AND obligation.standing <> 'pending'
+       AND obligation.opens >= :since - {LONGEST_MS} AND obligation.opens < :until
        AND obligation.due >= :since AND obligation.due < :until
      GROUP BY day ORDER BY day
 """  # noqa: S608 - numbers of ours

@@ -9,10 +9,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, RowMapping, text
 
 from devices.ids import Instant
+from store.obligations import LONGEST_MS
 from store.series.lines import SiteState
-
-LONGEST_ROUND_MS = 3 * 24 * 3_600_000
-"""A window is shorter than a day and its grace shorter than two: what opened earlier is judged."""
 
 # One index range a site (obligation_site_opens), whatever the ledger's age.
 _ROUNDS = text("""
@@ -80,7 +78,7 @@ def _span(timezone: str, now: Instant) -> dict[str, Any]:
         "timezone": timezone,
         "now": now,
         "dawn": dawn(now, timezone),
-        "horizon": now - LONGEST_ROUND_MS,
+        "horizon": now - LONGEST_MS,
     }
 
 

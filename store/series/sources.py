@@ -175,7 +175,8 @@ def _is_proven(row: Row[Any]) -> bool:
 _ROUNDS_TOP = text("SELECT max(id) FROM verdict")
 _ROUNDS = text("""
     SELECT met.id AS position, site.slug AS site, plan.slug AS plan, obligation.key, obligation.due,
-           obligation.expected, latest.standing, latest.visited, latest.late, latest.revision
+           obligation.expected, obligation.visited, latest.standing, latest.revision,
+           json_array_length(latest.late) AS late
       FROM verdict met
       JOIN obligation ON obligation.id = met.obligation_id
       JOIN verdict latest ON latest.obligation_id = obligation.id
@@ -183,7 +184,8 @@ _ROUNDS = text("""
                                    WHERE every.obligation_id = obligation.id)
       JOIN site ON site.id = obligation.site_id
       JOIN plan ON plan.id = obligation.plan_id
-     WHERE met.id > :after AND met.id <= :top AND obligation.kind = 'round'
+     WHERE met.id > :after AND met.id <= :top
+       AND obligation.kind = 'round' AND latest.standing <> 'pending'
      ORDER BY met.id LIMIT :limit
 """)
 

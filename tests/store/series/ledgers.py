@@ -125,10 +125,9 @@ class Ledger:
                     at=row.due,
                     judged_at=row.due + 400,
                     reason="test",
-                    visited=visited,
-                    late=late,
                     missing=[],
-                    evidence={},
+                    late=list(ROUTE[:late]),
+                    document={},
                 )
             )
             connection.execute(

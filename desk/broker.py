@@ -10,7 +10,6 @@ import re
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 from desk.credentials import (
@@ -22,6 +21,7 @@ from desk.credentials import (
     write_passwords,
 )
 from desk.errors import DeskError, UsageError
+from store.addresses import is_loopback
 
 SERVICE_USER = "gridbeat"
 """The name under which the service, and everything of ours that needs all topics, logs in."""
@@ -79,16 +79,6 @@ def template() -> str:
         with suppress(FileNotFoundError):
             return path.read_text(encoding="utf-8")
     raise DeskError("the project's mosquitto.conf is missing", "install gridbeat again")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def render(text: str, *, folder: Path, port: int, host: str, user: str) -> str:
@@ -182,14 +172,22 @@ def set_password(folder: Path, name: str, *, renew: bool = False) -> str:
     return password
 
 
+def running(folder: Path) -> int | None:
+    """The process of the broker of `folder`; None when none is running."""
+    with suppress(FileNotFoundError, ValueError):
+        pid = int((folder / PID).read_text().strip())
+        return pid if _is_mosquitto(pid) else None
+    return None
+
+
 def reload(folder: Path) -> bool:
     """Have the broker of `folder` read its files again (SIGHUP); False when none is running."""
+    pid = running(folder)
+    if pid is None:
+        return False
     try:
-        pid = int((folder / PID).read_text().strip())
-        if not _is_mosquitto(pid):
-            return False
         os.kill(pid, signal.SIGHUP)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
+    except ProcessLookupError:
         return False
     except PermissionError as error:
         raise DeskError(
@@ -201,7 +199,7 @@ def reload(folder: Path) -> bool:
 
 def _is_mosquitto(pid: int) -> bool:
     """A pid file outlives a crash, and its number may be another process's by now."""
-    comm = Path(f"/proc/{pid}/comm")
-    if not comm.parent.parent.joinpath("self").exists():
+    if not Path("/proc/self").exists():
         return True  # no /proc on this system: the file is all there is
+    comm = Path(f"/proc/{pid}/comm")
     return comm.exists() and comm.read_text().strip() == "mosquitto"

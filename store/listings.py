@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, RowMapping, Select, and_, func, select, tuple_
 
 from devices.ids import Instant
+from store.database import reading
 from store.entries import EntryKind, ViaCode
 from store.rows import (
     CheckinRow,
@@ -106,7 +107,7 @@ def _walk(engine: Engine, stream: _Stream, page: int) -> Iterator[RowMapping]:
     after: tuple[Any, Any] | None = None
     while True:
         asked = query if after is None else query.where(tuple_(first, second) > after)
-        with engine.connect() as connection:
+        with reading(engine) as connection:
             rows = connection.execute(asked).mappings().all()
         yield from rows
         if len(rows) < page:
@@ -132,7 +133,7 @@ NOWHERE = _Place(id=None, slug=ALL, timezone=None)
 
 def _places(engine: Engine, site: str | None) -> list[_Place]:
     """The site asked for, or all of them, the retired too. Raises `UnknownSite`."""
-    with engine.connect() as connection:
+    with reading(engine) as connection:
         rows = connection.execute(select(SITE.c.id, SITE.c.slug, SITE.c.timezone)).all()
     places = [_Place(id=row.id, slug=row.slug, timezone=row.timezone) for row in rows]
     if site is None:
@@ -231,7 +232,7 @@ _OBLIGATION = select(
     VERDICT.c.late,
     VERDICT.c.reason,
     VERDICT.c.judged_at,
-    VERDICT.c.stretches,
+    VERDICT.c.document,
 ).select_from(_JUDGED)
 
 
@@ -246,7 +247,7 @@ def _obligations(engine: Engine, asked: Filter, kind: str) -> Iterator[tuple[Row
 def rounds(engine: Engine, asked: Filter) -> Iterator[RoundRow]:
     """Rounds by when they open, each with the verdict that holds."""
     for row, place in _obligations(engine, asked, "round"):
-        values = _without(row, "site_id", "checkpoint", "alarm", "stretches", "missing", "late")
+        values = _without(row, "site_id", "checkpoint", "alarm", "document", "missing", "late")
         yield RoundRow(
             **values,
             missing=tuple(row["missing"] or ()),
@@ -262,13 +263,13 @@ _ROUND_ONLY = ("expected", "visited", "missing", "late", "judged_at")
 def gaps(engine: Engine, asked: Filter) -> Iterator[GapRow]:
     """Longest gaps by when their window opens, with the stretches that were too long."""
     for row, place in _obligations(engine, asked, "gap"):
-        values = _without(row, "site_id", "alarm", "stretches", *_ROUND_ONLY)
+        values = _without(row, "site_id", "alarm", "document", *_ROUND_ONLY)
         yield GapRow(
             **values,
             overdue=row["alarm"],
             stretches=tuple(
                 Overdue(start_at=start, breached_at=breached, ended_at=ended)
-                for start, breached, ended in row["stretches"] or ()
+                for start, breached, ended in (row["document"] or {}).get("stretches", ())
             ),
             site=place.slug,
             timezone=place.timezone or "UTC",

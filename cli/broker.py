@@ -1,0 +1,56 @@
+"""`gridbeat broker`: our own Mosquitto."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Json, group, settings
+
+app = group()
+
+
+@app.callback()
+def _group() -> None:
+    """Our own Mosquitto."""
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Where; else the setting broker_dir.", metavar="DIR"),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="To listen on.")] = 1883,
+    host: Annotated[
+        str,
+        typer.Option("--host", help="To listen on; beyond loopback all need a password."),
+    ] = "127.0.0.1",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Write files anew that were changed; the old stay as .old."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make configuration, password and access files; the service's password is shown this once."""
+    from cli.output import emit, note, say
+    from desk import broker
+
+    made = broker.init(folder or settings(context).broker_dir, port=port, host=host, force=force)
+    conf = made.folder / "mosquitto.conf"
+    if json:
+        emit(
+            {
+                "dir": str(made.folder),
+                "conf": str(conf),
+                "written": list(made.written),
+                "mqtt_url": made.mqtt_url,
+            }
+        )
+        return
+    say(f"{made.folder}: {', '.join(made.written) or 'nothing to do'}")
+    say(f"start it:  mosquitto -c {conf}")
+    if made.mqtt_url is not None:
+        say(f"the service's own login, shown this once:\n  GRIDBEAT_MQTT_URL={made.mqtt_url}")
+        note("On loopback the service may also come without; with it, nothing is ever missed.")

@@ -1,0 +1,57 @@
+"""`gridbeat checkin`: tags that were read."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.options import Json, Language, Since, Site, Until, asked, group, language
+
+if TYPE_CHECKING:
+    from cli.listing import Look
+    from cli.output import Column
+
+app = group()
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    site: Site = None,
+    since: Since = None,
+    until: Until = None,
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """List check-ins by the time they were made, the oldest first."""
+    from cli.listing import Shape, show
+    from store.listings import checkins
+
+    shape = Shape(query=checkins, columns=_columns, empty=("No check-ins.", "没有打卡。"))
+    show(context, shape, asked(site, since, until), as_json=json, lang=language(lang))
+
+
+def _columns(look: "Look") -> "list[Column]":
+    from cli.output import Column
+
+    def place(row: Any) -> str:
+        unknown = "未知标签" if look.lang == "zh" else "unknown tag"
+        return look.names.checkpoint(row.site, row.checkpoint) or f"({unknown})"
+
+    return [
+        Column(en="at", zh="时间", cell=lambda row: look.time(row, "at")),
+        Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
+        Column(en="checkpoint", zh="点位", cell=place),
+        Column(en="person", zh="人员", cell=lambda row: look.names.person(row.person)),
+        Column(en="device", zh="设备", cell=lambda row: row.device),
+        Column(en="seq", zh="序号", cell=lambda row: str(row.seq), right=True),
+        Column(en="received", zh="收到", cell=lambda row: _lag(look, row)),
+    ]
+
+
+def _lag(look: "Look", row: Any) -> str:
+    """How long after it was made a check-in came in; the corrected time where there is one."""
+    lag = (row.received_at - (row.corrected_at or row.at)) // 1000
+    words = f"+{lag // 3600}h{lag % 3600 // 60:02}m" if lag >= 3600 else f"+{lag}s"
+    if row.corrected_at is None:
+        return words if lag >= 0 else look.time(row, "received_at")
+    return f"{words} ({'更正' if look.lang == 'zh' else row.corrected_how})"

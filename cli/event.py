@@ -1,0 +1,103 @@
+"""`gridbeat event`: what happened that somebody should know."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import (
+    Author,
+    Json,
+    Language,
+    Since,
+    Site,
+    Until,
+    asked,
+    by,
+    group,
+    language,
+    settings,
+    wall,
+)
+
+if TYPE_CHECKING:
+    from cli.listing import Look
+    from cli.output import Column
+
+app = group()
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    site: Site = None,
+    since: Since = None,
+    until: Until = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every revision, not only those that hold.")
+    ] = False,
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """List events by when they became true, each by the revision that holds."""
+    from cli.listing import Shape, show
+    from desk.listing import revisions
+    from store.listings import events
+
+    query = revisions if every else events
+    shape = Shape(query=query, columns=_columns, empty=("No events.", "没有事件。"))
+    show(context, shape, asked(site, since, until), as_json=json, lang=language(lang))
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    site: Site = None,
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Follow events as they are told on MQTT, one line each, until Ctrl-C."""
+    from cli.watch import follow
+
+    follow(settings(context), site, as_json=json, lang=language(lang))
+
+
+@app.command()
+def ack(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `event list` shows it.")],
+    author: Author = None,
+    note: Annotated[str, typer.Option("--note", help="What was found or done.")] = "",
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Say that somebody has taken notice of an event, and who."""
+    from cli.output import emit, say
+    from desk.ledger import opened, present
+    from desk.listing import as_json
+    from desk.notice import acknowledge
+
+    spoken = language(lang)
+    with opened(settings(context)) as engine:
+        event = acknowledge(engine, id_, by=by(author, present(engine, wall())), note=note)
+    if json:
+        emit(as_json(event))
+        return
+    done = "已确认" if spoken == "zh" else "acknowledged"
+    say(f"{done}: {event.message[spoken]}  ({event.kind}, {event.subject})")
+
+
+def _columns(look: "Look") -> "list[Column]":
+    from cli.output import SEVERITIES, STATES, Column, mark
+
+    def message(row: Any) -> str:
+        return str(row.message.get(look.lang, row.kind))
+
+    return [
+        Column(en="at", zh="时间", cell=lambda row: look.time(row, "at")),
+        Column(
+            en="severity", zh="级别", cell=lambda row: mark(SEVERITIES, row.severity, look.lang)
+        ),
+        Column(en="state", zh="状态", cell=lambda row: mark(STATES, row.state, look.lang)),
+        Column(en="what", zh="内容", cell=message, fold=True),
+        Column(en="id (for ack)", zh="编号（确认用）", cell=lambda row: row.id[:8]),
+    ]

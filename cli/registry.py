@@ -1,0 +1,47 @@
+"""`gridbeat registry`: sites, checkpoints, people, devices, plans."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Author, Json, by, group, settings, wall
+
+app = group()
+
+
+@app.callback()
+def _group() -> None:
+    """Sites, checkpoints, people, devices, plans."""
+
+
+@app.command()
+def apply(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The registry as YAML.")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    author: Author = None,
+    json: Json = False,
+) -> None:
+    """Make the registry what FILE says of the sites it names; a second time changes nothing."""
+    from cli.output import emit, say
+    from desk.registry import apply as apply_file
+
+    report = apply_file(settings(context), file, by=by(author, wall()), dry_run=dry_run)
+    if json:
+        changes = [change.to_json() for change in report.changes.things]
+        emit({"version": report.version, "dry_run": report.dry_run, "changes": changes})
+        return
+    for line in report.lines():
+        say(line)
+    count = len(report.lines())
+    if not report.changes:
+        say(f"nothing to change; the registry is at version {report.version}")
+    elif report.dry_run:
+        say(f"{count} changes would be made (dry run: nothing was)")
+    else:
+        say(f"{count} changes made; the registry is at version {report.version}")

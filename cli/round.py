@@ -1,0 +1,63 @@
+"""`gridbeat round`: what was owed, and what became of it."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import Json, Language, Since, Site, Until, asked, group, language, settings
+
+if TYPE_CHECKING:
+    from cli.listing import Look
+    from cli.output import Column
+
+app = group()
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    site: Site = None,
+    since: Since = None,
+    until: Until = None,
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """List rounds by when they open, each with the verdict that holds."""
+    from cli.listing import Shape, show
+    from store.listings import rounds
+
+    shape = Shape(query=rounds, columns=_columns, empty=("No rounds.", "没有巡更轮次。"))
+    show(context, shape, asked(site, since, until), as_json=json, lang=language(lang))
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `round list --json` shows it.")],
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Tell what a round owed, every read with its times, and each verdict with its reason."""
+    from cli.explain import show
+
+    show(settings(context), id_, as_json=json, lang=language(lang))
+
+
+def _columns(look: "Look") -> "list[Column]":
+    from cli.output import VERDICTS, Column, mark
+
+    def missing(row: Any) -> str:
+        gap = "、" if look.lang == "zh" else ", "
+        return gap.join(look.names.checkpoint(row.site, slug) for slug in row.missing)
+
+    return [
+        Column(en="opens", zh="开始", cell=lambda row: look.time(row, "opens_at")),
+        Column(en="due", zh="截止", cell=lambda row: look.time(row, "due_at")[-8:]),
+        Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
+        Column(en="plan", zh="计划", cell=lambda row: row.plan),
+        Column(en="verdict", zh="结论", cell=lambda row: mark(VERDICTS, row.verdict, look.lang)),
+        Column(
+            en="visited", zh="到点", cell=lambda row: f"{row.visited}/{row.expected}", right=True
+        ),
+        Column(en="missing", zh="缺", cell=missing, fold=True),
+    ]

@@ -1,0 +1,105 @@
+"""Taking notice of events: saying who has seen one, and following them as they are told."""
+
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiomqtt
+from sqlalchemy import Engine, select
+
+from desk.acts import By
+from desk.errors import DeskError, UnreachableError
+from store.database import reading, writing
+from store.events import EVENT, EventResolved, UnknownEvent
+from store.events import acknowledge as append
+from store.listings import ALL, SITE
+from store.rows import EventOut
+from store.settings import Settings
+
+SHORTEST = 6
+"""Signs of an id that are enough to name an event, where only one begins so."""
+
+
+def acknowledge(engine: Engine, id_: str, *, by: By, note: str) -> EventOut:
+    """Write down that somebody has taken notice of an event; returns its new revision.
+
+    `id_` may be the beginning of an id. Raises `DeskError` when no event has it or it has ended.
+    """
+    try:
+        with writing(engine) as connection:
+            row = append(
+                connection, _whole(connection, id_), author=by.author, note=note, now=by.now
+            )
+    except UnknownEvent as error:
+        raise DeskError(f"no event has the id {id_!r}", "gridbeat event list shows them") from error
+    except EventResolved as error:
+        raise DeskError(f"the event has ended: {error}") from error
+    return _out(engine, row)
+
+
+def _whole(connection: Any, start: str) -> str:
+    if len(start) < SHORTEST or not all(sign in "0123456789abcdef" for sign in start):
+        return start
+    query = select(EVENT.c.event_id).where(EVENT.c.event_id.startswith(start)).limit(2)
+    found = connection.execute(query).scalars().all()
+    if len(found) > 1:
+        raise DeskError(f"several events begin with {start}", "give more of the id")
+    return str(found[0]) if found else start
+
+
+def _out(engine: Engine, row: Any) -> EventOut:
+    with reading(engine) as connection:
+        query = select(SITE.c.slug, SITE.c.timezone).where(SITE.c.id == row["site_id"])
+        site = connection.execute(query).first()
+    names = ("kind", "severity", "subject", "at", "raised_at", "revision", "state")
+    return EventOut(
+        id=row["event_id"],
+        site=ALL if site is None else site.slug,
+        timezone=None if site is None else site.timezone,
+        message=row["message"],
+        data=row["data"],
+        **{name: row[name] for name in names},
+    )
+
+
+@asynccontextmanager
+async def connected(settings: Settings, **credentials: Any) -> AsyncIterator[aiomqtt.Client]:
+    """A connection of one's own to the broker that leaves no session behind.
+
+    `credentials` (username, password) stand in for the service's. Raises `UnreachableError`.
+    """
+    address = settings.mqtt_url
+    context = None
+    if address.tls:
+        authority = settings.mqtt_ca_file
+        context = ssl.create_default_context(cafile=None if authority is None else str(authority))
+    who = {"username": address.username, "password": address.password} | credentials
+    client = aiomqtt.Client(
+        address.host,
+        address.port,
+        protocol=aiomqtt.ProtocolVersion.V5,
+        tls_context=context,
+        timeout=5,
+        **who,
+    )
+    try:
+        async with client:
+            yield client
+    except (aiomqtt.MqttError, OSError) as error:
+        raise UnreachableError(
+            f"the broker {address} cannot be reached, or does not let us in",
+            "see that it runs and that mqtt_url names it; then: gridbeat doctor",
+        ) from error
+
+
+async def events(settings: Settings, site: str | None) -> AsyncIterator[dict[str, Any]]:
+    """Events as they are told on MQTT from now on, as the wire has them (times in ms)."""
+    async with connected(settings) as client:
+        await client.subscribe(f"patrol/v1/{site or '+'}/events/#", qos=1)
+        async for message in client.messages:
+            if isinstance(message.payload, bytes | bytearray):
+                told = json.loads(message.payload)
+                if isinstance(told, dict):
+                    yield told

@@ -1,0 +1,65 @@
+"""Asks the broker: does it let us in, does a message come back, what does it say of itself."""
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+
+import aiomqtt
+
+from desk.notice import connected
+from store.settings import Settings
+
+BACK_S = 3.0
+"""A message to ourselves that takes longer does not come back."""
+OWN_WORDS_S = 0.5
+"""What the broker says of itself is retained: it is there at once, or not told to us."""
+
+VERSION, DROPPED = "$SYS/broker/version", "$SYS/broker/publish/messages/dropped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """`back_ms` None: it did not come back. `version`, `dropped` None: the broker did not say."""
+
+    back_ms: int | None
+    version: str | None
+    dropped: int | None
+
+
+async def ping(settings: Settings) -> Ping:
+    """Publish a message to ourselves and wait for it. Raises `UnreachableError`."""
+    topic = f"patrol/v1/service/doctor/{secrets.token_hex(8)}"
+    async with connected(settings) as client:
+        await client.subscribe([(VERSION, 0), (DROPPED, 0), (topic, 1)])
+        began = time.monotonic()
+        await client.publish(topic, b"", qos=1)
+        heard = await _heard(client, topic, BACK_S)
+        took = round((time.monotonic() - began) * 1000)
+        if VERSION not in heard:
+            heard |= await _heard(client, VERSION, OWN_WORDS_S)
+    dropped = heard.get(DROPPED, "")
+    return Ping(
+        back_ms=took if topic in heard else None,
+        version=heard.get(VERSION),
+        dropped=int(dropped) if dropped.isdigit() else None,
+    )
+
+
+async def _heard(client: aiomqtt.Client, last: str, seconds: float) -> dict[str, str]:
+    """What comes in until `last` does, or time is up."""
+    heard: dict[str, str] = {}
+    try:
+        async with asyncio.timeout(seconds):
+            async for message in client.messages:
+                payload = message.payload
+                heard[str(message.topic)] = (
+                    bytes(payload).decode(errors="replace")
+                    if isinstance(payload, bytes | bytearray)
+                    else ""
+                )
+                if str(message.topic) == last:
+                    break
+    except TimeoutError:
+        pass
+    return heard

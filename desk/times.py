@@ -1,0 +1,88 @@
+"""Instants as people write and read them. Inside they are milliseconds since the epoch, UTC."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+from desk.errors import UsageError
+from devices.ids import Instant
+from rules.durations import parse_duration
+
+EXAMPLES = "for example 2026-09-01, 2026-09-01T22:00+08:00, 22:00, today, yesterday, 2h, 7d"
+
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+def rfc3339(instant: Instant, timezone: str | None = None) -> str:
+    """`instant` in RFC 3339 with the zone's offset then; milliseconds only where there are some.
+
+    A clock far out of order may tell a year no calendar reaches: that is `@` and milliseconds.
+    """
+    try:
+        moment = aware(instant, timezone)
+    except OverflowError:
+        return f"@{instant}"
+    return moment.isoformat(timespec="milliseconds" if instant % 1000 else "seconds")
+
+
+def short(instant: Instant, timezone: str | None, now: Instant) -> str:
+    """For tables: `09-01 22:00:05`, with the year where it is not this one."""
+    try:
+        moment = aware(instant, timezone)
+    except OverflowError:
+        return f"@{instant}"
+    near = moment.year == aware(now, timezone).year
+    return f"{moment:%m-%d %H:%M:%S}" if near else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def aware(instant: Instant, timezone: str | None) -> datetime:
+    """The moment in a zone (UTC for None). Raises OverflowError beyond the year 9999."""
+    zone: tzinfo = UTC if timezone is None else ZoneInfo(timezone)
+    return (_EPOCH + instant * _MS).astimezone(zone)
+
+
+def instant_of(moment: datetime) -> Instant:
+    """Milliseconds since the epoch of an aware moment."""
+    return (moment - _EPOCH) // _MS
+
+
+def parse_since(text: str, now: Instant, zone: tzinfo) -> Instant:
+    """The beginning of what `text` means: a day's first instant. Raises `UsageError`."""
+    return _parse("--since", text, now, zone, whole_days=0)
+
+
+def parse_until(text: str, now: Instant, zone: tzinfo) -> Instant:
+    """The end of what `text` means, exclusive: a day's is the next one's first instant."""
+    return _parse("--until", text, now, zone, whole_days=1)
+
+
+def _parse(option: str, text: str, now: Instant, zone: tzinfo, whole_days: int) -> Instant:
+    text = text.strip()
+    try:
+        today = (_EPOCH + now * _MS).astimezone(zone).date()
+        found = _moment(text, now, today, zone, whole_days)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{option} {text!r} is no time", EXAMPLES) from None
+    return found
+
+
+def _moment(text: str, now: Instant, today: date, zone: tzinfo, whole_days: int) -> Instant:
+    if text == "now":
+        return now
+    if text in _WORDS:
+        return _midnight(today + timedelta(days=_WORDS[text] + whole_days), zone)
+    if _CLOCK.fullmatch(text):
+        return instant_of(datetime.combine(today, time.fromisoformat(text.zfill(5)), zone))
+    if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text):
+        return _midnight(date.fromisoformat(text) + timedelta(days=whole_days), zone)
+    if re.match(r"\d{4}-?\d{2}-?\d{2}[T ]", text):
+        moment = datetime.fromisoformat(text)
+        return instant_of(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+    return now - parse_duration(text)
+
+
+def _midnight(day: date, zone: tzinfo) -> Instant:
+    return instant_of(datetime.combine(day, time(), zone))

@@ -1,0 +1,79 @@
+"""Counts that say how things stand: today's rounds and check-ins, open events, what still waits.
+
+"Today" is each site's own day. Every query is one index range a site, or a small table.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select, text
+
+from devices.ids import Instant
+from store.events import outbox_depth
+from store.series.site_state import dawn
+from store.series.sources import REJECT, SOURCES
+from store.tables import Quarantine, Site
+
+SITE = Site.__table__  # type: ignore[attr-defined]
+QUARANTINE = Quarantine.__table__  # type: ignore[attr-defined]
+
+_ROUNDS = text("""
+    SELECT obligation.standing, count(*)
+      FROM site
+      JOIN obligation ON obligation.site_id = site.id
+           AND opens >= :dawn AND opens <= :now
+     WHERE site.timezone = :zone AND obligation.kind = 'round'
+     GROUP BY obligation.standing
+""")
+_CHECKINS = text("""
+    SELECT count(*)
+      FROM site
+      JOIN entry ON entry.site_id = site.id AND entry.at >= :dawn AND entry.at <= :now
+     WHERE site.timezone = :zone AND entry.kind = 1
+""")
+_OPEN = text("""
+    SELECT severity, count(*)
+      FROM event
+     WHERE state = 'open' AND severity <> 'info'
+       AND revision = (SELECT max(revision) FROM event later
+                        WHERE later.kind = event.kind AND later.subject = event.subject)
+     GROUP BY severity
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """`rounds`: today's that have opened, by verdict. `open_events`: by severity, info left out."""
+
+    checkins_today: int
+    rounds_today: dict[str, int]
+    open_events: dict[str, int]
+    quarantined: int
+    untold_events: int
+    series_behind: int
+    series_rejects: int
+
+
+def tally(connection: Connection, now: Instant) -> Tally:
+    """How things stand at `now`."""
+    rounds: Counter[str] = Counter()
+    checkins = 0
+    for zone in connection.execute(select(SITE.c.timezone).distinct()).scalars():
+        span = {"zone": zone, "dawn": dawn(now, zone), "now": now}
+        rounds.update(dict(connection.execute(_ROUNDS, span).tuples().all()))
+        checkins += connection.execute(_CHECKINS, span).scalar_one()
+    return Tally(
+        checkins_today=checkins,
+        rounds_today=dict(rounds),
+        open_events=dict(connection.execute(_OPEN).tuples().all()),
+        quarantined=connection.execute(select(func.count()).select_from(QUARANTINE)).scalar_one(),
+        untold_events=outbox_depth(connection),
+        series_behind=sum(lag for _, lag in series_lags(connection, now)),
+        series_rejects=connection.execute(select(func.count()).select_from(REJECT)).scalar_one(),
+    )
+
+
+def series_lags(connection: Connection, now: Instant) -> list[tuple[str, int]]:
+    """For each source of the series, how many keys of the ledger it has still to be given."""
+    pages = (source.page(connection, 0, now) for source in SOURCES)
+    return [(page.source.name.removeprefix("series."), page.top - page.after) for page in pages]

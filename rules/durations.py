@@ -5,7 +5,7 @@ import re
 UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 """Milliseconds of each unit, largest first: the order in which they must be written."""
 
-_shape = re.compile("".join(rf"(?:(\d{{1,9}}){unit})?" for unit in UNITS)).fullmatch
+_shape = re.compile("".join(rf"(?:([0-9]{{1,9}}){unit})?" for unit in UNITS)).fullmatch
 
 
 def parse_duration(text: str) -> int:

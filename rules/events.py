@@ -61,6 +61,12 @@ _AT_DUE: Mapping[Standing, EventKind] = {
 }
 """What the verdict at due is told as. A gap tells its stretches instead, and `unknown` alone."""
 
+_REFUTED: Mapping[bool, Words] = {
+    True: Words("后到的记录表明并非如此", "later evidence says otherwise"),
+    False: Words("所有设备均不在线，无法判断", "nobody could have told"),
+}
+"""Why a stretch was withdrawn, by whether anybody could have told."""
+
 _KEPT = frozenset({Standing.COMPLETED, Standing.EXCUSED})
 
 
@@ -203,17 +209,21 @@ def _stretches(flip: Flip, plan: Plan) -> Iterator[Notice]:
     now = {s.start: s for s in flip.now.stretches}
     for start in sorted(was.keys() | now.keys()):
         if start not in now:
-            yield _overdue(flip.obligation, was[start], plan, withdrawn=True)
+            told = flip.now.standing is not Standing.UNKNOWN
+            yield _overdue(flip.obligation, was[start], plan, withdrawn=_REFUTED[told])
         elif was.get(start) != now[start]:
-            yield _overdue(flip.obligation, now[start], plan, withdrawn=False)
+            yield _overdue(flip.obligation, now[start], plan, withdrawn=None)
 
 
-def _overdue(obligation: Obligation, stretch: Stretch, plan: Plan, *, withdrawn: bool) -> Notice:
+def _overdue(
+    obligation: Obligation, stretch: Stretch, plan: Plan, *, withdrawn: Words | None
+) -> Notice:
+    """`withdrawn`: why the stretch is none any more; None while it stands."""
     terms = obligation.terms
     if not isinstance(terms, Gap):
         raise TypeError(f"{obligation.key} is no gap obligation and has no stretches")
-    over = withdrawn or stretch.ended_at is not None
-    text = _overdue_text(terms, stretch, plan, withdrawn=withdrawn)
+    over = withdrawn is not None or stretch.ended_at is not None
+    text = _overdue_text(plan.name_of(terms.checkpoint), stretch, plan.timezone, withdrawn)
     return Notice(
         kind=EventKind.CHECKPOINT_OVERDUE,
         severity=SEVERITIES[EventKind.CHECKPOINT_OVERDUE],
@@ -229,20 +239,16 @@ def _overdue(obligation: Obligation, stretch: Stretch, plan: Plan, *, withdrawn:
             "every": terms.every,
             "since": stretch.start,
             "ended_at": None if withdrawn else stretch.ended_at,
-            "withdrawn": withdrawn,
+            "withdrawn": withdrawn is not None,
         },
     )
 
 
-def _overdue_text(terms: Gap, stretch: Stretch, plan: Plan, *, withdrawn: bool) -> Words:
-    name = plan.name_of(terms.checkpoint)
-    since = local_time(stretch.start, plan.timezone)
-    if withdrawn:
-        return Words(
-            f"{name}：后到的记录表明并未超时，已撤回",
-            f"{name}: later evidence shows that the gap was kept; withdrawn",
-        )
+def _overdue_text(name: str, stretch: Stretch, timezone: str, withdrawn: Words | None) -> Words:
+    if withdrawn is not None:
+        return Words(f"{name}：{withdrawn.zh}，已撤回", f"{name}: {withdrawn.en}; withdrawn")
     if stretch.ended_at is not None:
-        ended = local_time(stretch.ended_at, plan.timezone)
+        ended = local_time(stretch.ended_at, timezone)
         return Words(f"{name} 超时后已于 {ended} 到访", f"{name} was visited again at {ended}")
+    since = local_time(stretch.start, timezone)
     return Words(f"{name} 自 {since} 起无人到访", f"nobody has come to {name} since {since}")

@@ -24,7 +24,7 @@ _DAY = timedelta(days=1)
 _MS = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
 
-_window = re.compile(r"(\d\d?):(\d\d)\s*-\s*(\d\d?):(\d\d)").fullmatch
+_window = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})").fullmatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

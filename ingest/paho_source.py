@@ -206,7 +206,9 @@ class _Link:
         if self._expected and not flags.session_present:
             self._on_fresh(self.session.name)
         self._expected = True
-        options = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=1)
+        # Without Retain As Published the flag says what it must say here: this was kept by the
+        # broker from before, it did not arrive just now.
+        options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=1)
         client.subscribe([(name, options) for name in self.session.filters])
 
     def _subscribed(

@@ -127,8 +127,8 @@ class Watch:
             previous=last,
         )
         verdict = rule.settle(promise, reads, known, until)
-        if Standing.MISSED in (verdict.standing, verdict.first):
-            told = reachable(connection, row.site_id, promise.opens, promise.due)
+        if _in_doubt(verdict):
+            told = reachable(connection, row.site_id, promise.opens, min(promise.due, until + 1))
             verdict = rule.settle(promise, reads, replace(known, reachable=told), until)
         return verdict, rule.flip(promise, last, verdict)
 
@@ -149,3 +149,9 @@ class Watch:
         self._judged.saw(row, verdict)
         plan = self._plans.of(connection, row.plan_version_id)
         return raise_notices(connection, follow(flip, plan), now)
+
+
+def _in_doubt(verdict: Verdict) -> bool:
+    """Whether the verdict hangs on whether anybody could have told: the dearer question."""
+    unseen = bool(verdict.stretches) and not verdict.visited
+    return unseen or Standing.MISSED in (verdict.standing, verdict.first)

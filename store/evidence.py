@@ -1,6 +1,5 @@
-"""What bears on an obligation: the reads of its site and window, and who could have told of more."""
+"""What bears on an obligation: the reads of its site and window, and who could have told more."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
@@ -9,7 +8,7 @@ from devices.ids import Identity, Instant
 from rules.clocks import timing
 from rules.promises import Obligation, Read
 from store.entries import EntryKind
-from store.presence import anyone_reachable, anything_arrived
+from store.presence import anything_arrived, reachable_through
 from store.tables import Arrival, Checkpoint, Correction, Device, Entry, Outage, Person
 
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
@@ -68,7 +67,7 @@ _CORRECTED = (
 def reads_for(
     connection: Connection, site_id: int, promise: Obligation, until: Instant
 ) -> list[Read]:
-    """The check-ins of the site in `[opens - early, until)`, by corrected time where there is one."""
+    """The check-ins of the site in `[opens - early, until)`, by corrected time if there is one."""
     span = {"site": site_id, "since": promise.opens - promise.early, "until": until}
     rows = [*connection.execute(_AS_TOLD, span), *connection.execute(_CORRECTED, span)]
     return [_read(connection, row, promise.due) for row in rows]
@@ -95,8 +94,9 @@ def _read(connection: Connection, row: Row[*tuple[Any, ...]], due: Instant) -> R
 def reachable(connection: Connection, site_id: int, since: Instant, until: Instant) -> bool:
     """Whether anybody of the site could have told of a visit at some instant of `[since, until)`.
 
-    False when every device was unreachable throughout, or the broker was. A site without devices of
-    its own is walked with those of the grid above it, of which any may come: only the broker counts.
+    False when every device was unreachable throughout, or the broker was. A site without devices
+    of its own is walked with those of the grid above it, of which any may come: there, only the
+    broker counts.
     """
     cut = select(OUTAGE.c.id).where(
         OUTAGE.c.what == "broker",
@@ -105,9 +105,12 @@ def reachable(connection: Connection, site_id: int, since: Instant, until: Insta
     )
     if connection.execute(cut.limit(1)).first() is not None:
         return False
-    query = select(DEVICE.c.id).where(
+    query = select(DEVICE.c.id, DEVICE.c.heartbeat_ms).where(
         DEVICE.c.site_id == site_id,
         (DEVICE.c.retired_at.is_(None)) | (DEVICE.c.retired_at > since),
     )
-    devices: Sequence[int] = connection.execute(query).scalars().all()
-    return not devices or anyone_reachable(connection, devices, since, until)
+    devices = connection.execute(query).all()
+    return not devices or any(
+        reachable_through(connection, device.id, device.heartbeat_ms, since, until)
+        for device in devices
+    )

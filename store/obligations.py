@@ -220,7 +220,9 @@ def _terms(plan: Plan, key: str) -> Terms:
     return Gap(checkpoint=key.rpartition("/")[2], every=plan.every, grace=plan.grace)
 
 
-def siblings(connection: Connection, row: Row[*tuple[Any, ...]], plans: Plans) -> tuple[Promise, ...]:
+def siblings(
+    connection: Connection, row: Row[*tuple[Any, ...]], plans: Plans
+) -> tuple[Promise, ...]:
     """The other rounds of the same plan that a read within this one might serve instead."""
     early = plans.of(connection, row.plan_version_id).early
     query = select(OBLIGATION).where(
@@ -254,7 +256,9 @@ def put_off(connection: Connection, row: Row[*tuple[Any, ...]], wake: Instant | 
     connection.execute(update(OBLIGATION).where(same).values(wake=wake))
 
 
-def flipped(connection: Connection, row: Row[*tuple[Any, ...]], verdict: Verdict, now: Instant) -> bool:
+def flipped(
+    connection: Connection, row: Row[*tuple[Any, ...]], verdict: Verdict, now: Instant
+) -> bool:
     """Write a verdict as the obligation's next revision; False when another worker was first."""
     breached = any(stretch.ended_at is None for stretch in verdict.stretches)
     taken = connection.execute(

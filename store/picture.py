@@ -193,7 +193,7 @@ def _table(model: Any) -> Table:
     return found
 
 
-def _all(connection: Connection, table: Table) -> Iterable[Row[Any]]:
+def _all(connection: Connection, table: Table) -> Iterable[Row[*tuple[Any, ...]]]:
     return connection.execute(select(table).order_by(*table.primary_key.columns))
 
 
@@ -235,7 +235,7 @@ def _devices(connection: Connection) -> dict[str, DeviceInfo]:
     of_site: dict[int, frozenset[int]] = {}
     nowhere: frozenset[int] = frozenset()
 
-    def sites(row: Row[Any]) -> frozenset[int]:
+    def sites(row: Row[*tuple[Any, ...]]) -> frozenset[int]:
         if row.site_id is None:
             return below.get(row.node_id, nowhere)
         return of_site.setdefault(row.site_id, frozenset((row.site_id,)))

@@ -1,11 +1,10 @@
-"""Who was heard, when, and who could have been: contacts, presence, the last status of each device.
+"""Who was heard and when, and who could have been: contacts, presence, the last status.
 
-A contact is a span in which a device was heard again and again; presence is the instants at which it
-became reachable or not (its will, its last word, its first). The rules ask both: was anybody of the
-site reachable through a window, did anything arrive from the device since it read that tag.
+A contact is a span in which a device was heard again and again; presence is the instants at which
+it became reachable or not (its will, its last word, its first). The rules ask both: was anybody of
+the site reachable through a window, did anything arrive from the device since it read that tag.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,8 @@ STATE = DeviceState.__table__  # type: ignore[attr-defined]
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
 
 CONTACT_GAP_MS = 60_000
+SILENCES = 2.5
+"""How many heartbeats a device may be silent before it counts as unreachable (contract §6)."""
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class _Known:
 
 
 class PresenceBook:
-    """Folds what arrives into presence. For the ledger's writer only; `flush` in its transaction."""
+    """Folds what arrives into presence. For the ledger's writer only, in its transaction."""
 
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
@@ -55,9 +56,15 @@ class PresenceBook:
         self._heard[device_id] = at
 
     def status(
-        self, connection: Connection, device_id: int, status: Status, at: Instant, *, retained: bool
+        self,
+        connection: Connection,
+        device_id: int,
+        status: Status,
+        at: Instant,
+        *,
+        retained: bool,
     ) -> bool:
-        """Fold a status in. False when it is a will of an earlier boot, which says nothing any more.
+        """Fold a status in. False when it is the will of an earlier boot, which says nothing now.
 
         A retained one tells what the device last said, not that it said it now.
         """
@@ -154,31 +161,49 @@ def _fold(connection: Connection, device_id: int, status: Status, at: Instant) -
     connection.execute(row.on_conflict_do_update(index_elements=["device_id"], set_=new))
 
 
-def anyone_reachable(
-    connection: Connection, device_ids: Sequence[int], since: Instant, until: Instant
+def reachable_through(
+    connection: Connection,
+    device_id: int,
+    heartbeat_ms: int | None,
+    since: Instant,
+    until: Instant,
 ) -> bool:
-    """Whether at least one of the devices could have told something at some instant of `[since, until)`.
+    """Whether the device could have told something at some instant of `[since, until)`.
 
-    A device never heard could not; one heard once can, until its will or last word says otherwise.
+    One never heard could not; one heard once can, until its will or last word says otherwise, or,
+    where a heartbeat is agreed, until it has been silent for `SILENCES` of them (contract §6).
     """
-    for device_id in device_ids:
-        turned = exists().where(
-            PRESENCE.c.device_id == device_id,
-            PRESENCE.c.online,
-            PRESENCE.c.at >= since,
-            PRESENCE.c.at < until,
-        )
-        if connection.execute(select(turned)).scalar():
-            return True
-        before = (
-            select(PRESENCE.c.online)
-            .where(PRESENCE.c.device_id == device_id, PRESENCE.c.at < since)
-            .order_by(PRESENCE.c.at.desc(), PRESENCE.c.id.desc())
-            .limit(1)
-        )
-        if connection.execute(before).scalar():
-            return True
-    return False
+    spans = _online(connection, device_id, since, until)
+    if heartbeat_ms is None or not spans:
+        return bool(spans)
+    silence = round(heartbeat_ms * SILENCES)
+    heard = select(CONTACT.c.since, CONTACT.c.until).where(
+        CONTACT.c.device_id == device_id,
+        CONTACT.c.since < until,
+        CONTACT.c.until > since - silence,
+    )
+    return any(
+        begin < contact.until + silence and contact.since < end
+        for contact in connection.execute(heard)
+        for begin, end in spans
+    )
+
+
+def _online(
+    connection: Connection, device_id: int, since: Instant, until: Instant
+) -> list[tuple[Instant, Instant]]:
+    """The spans of `[since, until)` in which its last word was that it is there."""
+    mine = select(PRESENCE.c.at, PRESENCE.c.online).where(PRESENCE.c.device_id == device_id)
+    latest = mine.where(PRESENCE.c.at <= since).order_by(PRESENCE.c.at.desc(), PRESENCE.c.id.desc())
+    before = connection.execute(latest.limit(1)).first()
+    within = mine.where(PRESENCE.c.at > since, PRESENCE.c.at < until)
+    turns = [(since, before is not None and before.online)]
+    turns += [
+        (turn.at, turn.online)
+        for turn in connection.execute(within.order_by(PRESENCE.c.at, PRESENCE.c.id))
+    ]
+    ends = [at for at, _ in turns[1:]] + [until]
+    return [(at, end) for (at, online), end in zip(turns, ends, strict=True) if online]
 
 
 def anything_arrived(

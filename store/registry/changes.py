@@ -210,8 +210,10 @@ def _shown(name: str, value: Any) -> str:
         return "none"
     if name in SPANS:
         return format_duration(value)
+    if isinstance(value, Key):
+        return value.slug
     if isinstance(value, list | tuple):
         return f"[{', '.join(_shown('', item) for item in value)}]"
     if isinstance(value, dict):
         return " ".join(str(part) for part in value.values() if part is not None)
-    return value.slug if isinstance(value, Key) else str(value)
+    return str(value)

@@ -140,34 +140,50 @@ _NOTHING = _Carried()
 
 def _checkin(row: Row[Any], now: Instant) -> str:
     """Time is the event's own: the corrected one where there is one, else the device's."""
-    carried = _carried(row.body) if row.body else _NOTHING
+    # Taken apart at once: of all a row's attributes by name costs as much as the line.
+    (
+        *_,
+        site,
+        checkpoint,
+        device,
+        person,
+        epoch,
+        seq,
+        via,
+        at,
+        sent,
+        received_at,
+        body,
+        after,
+        how,
+    ) = row
+    carried = _carried(body) if body else _NOTHING
     return lines.checkin(
         lines.CheckinPoint(
-            site=row.site,
-            device=row.device,
-            epoch=row.epoch,
-            seq=row.seq,
-            checkpoint=row.checkpoint,
-            via=VIA.get(row.via),
-            person=row.person,
-            at=row.at,
-            sent=row.sent,
-            received_at=row.received_at,
+            site=site,
+            device=device,
+            epoch=epoch,
+            seq=seq,
+            checkpoint=checkpoint,
+            via=VIA.get(via),
+            person=person,
+            at=at,
+            sent=sent,
+            received_at=received_at,
             battery=carried.bat,
             rssi=carried.rssi,
-            proven=_is_proven(row),
+            proven=_is_proven(at, sent, after, how),
         )
     )
 
 
-def _is_proven(row: Row[Any]) -> bool:
+def _is_proven(at: Instant, sent: Instant | None, after: Instant | None, how: str | None) -> bool:
     """Whether the time stands on something: a correction, or `sent` within the arrival's span."""
-    if row.how is not None:
-        return bool(row.how != Trust.UNPROVEN)
-    if row.arrived_after is None:
+    if how is not None:
+        return how != Trust.UNPROVEN
+    if after is None:
         return False
-    found = timing(at=row.at, sent=row.sent, after=row.arrived_after, before=None)
-    return found.trust is not Trust.UNPROVEN
+    return timing(at=at, sent=sent, after=after, before=None).trust is not Trust.UNPROVEN
 
 
 # Rounds, events, hazards -------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from devices.ids import Instant
 from store.addresses import database_path
@@ -163,13 +163,13 @@ def upgrade(url: str, *, now: Instant) -> Upgrade:
     """Bring the ledger at `url` to this program's schema, making file and folder where missing.
 
     All or nothing, in one transaction. A new ledger gets its identity, which receipts carry.
-    Raises SchemaOutdated when the ledger is newer than this program.
+    Raises SchemaOutdated when the ledger is newer than this program, or is something else.
     """
     path = database_path(url, Path.cwd())
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = _engine(path, mode="rwc", foreign_keys=False)
     try:
-        with writing(engine) as connection:
+        with _telling_what_is_no_ledger(path), writing(engine) as connection:
             before = _revision(connection)
             if before is not None and before not in REVISIONS:
                 raise SchemaOutdated(_newer(path, before))
@@ -201,10 +201,10 @@ def _identify(connection: Connection, now: Instant) -> None:
 
 
 def schema_state(engine: Engine) -> SchemaState:
-    """Which schema the ledger has, without judging it."""
+    """Which schema the ledger has. Raises SchemaOutdated only for a file that is no database."""
     if not ledger_path(engine).exists():
         return SchemaState(revision=None)
-    with reading(engine) as connection:
+    with _telling_what_is_no_ledger(ledger_path(engine)), reading(engine) as connection:
         return SchemaState(revision=_revision(connection))
 
 
@@ -222,6 +222,17 @@ def check_schema(engine: Engine, known: tuple[str, ...] = REVISIONS) -> SchemaSt
         f"the ledger at {path} has schema {state.revision}, this program needs {state.head}: "
         "stop the service, run `gridbeat db backup FILE`, then `gridbeat db upgrade`"
     )
+
+
+@contextmanager
+def _telling_what_is_no_ledger(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as cause:
+        if "not a database" not in str(cause.orig):
+            raise
+        text = f"{path} is no ledger: correct database_url, or restore a backup to that file"
+        raise SchemaOutdated(text) from cause
 
 
 def _newer(path: Path, revision: str) -> str:

@@ -199,6 +199,20 @@ def test_an_empty_file_is_no_ledger(url: str, tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_a_file_that_is_no_database_is_named(url: str, tmp_path: Path) -> None:
+    """Something else at the ledger's place is neither used nor overwritten."""
+    (tmp_path / "box 100%").mkdir()
+    path = tmp_path / "box 100%" / "gridbeat.db"
+    path.write_text("not a ledger" * 1_000)
+    engine = open_engine(url)
+    with pytest.raises(SchemaOutdated, match="is no ledger: correct database_url"):
+        check_schema(engine)
+    with pytest.raises(SchemaOutdated, match="is no ledger"):
+        upgrade(url, now=NOW)
+    assert path.read_text().startswith("not a ledger")
+    engine.dispose()
+
+
 def test_a_newer_ledger_is_left_alone(engine: Engine, url: str) -> None:
     """A ledger made by a later program is neither used nor upgraded."""
     with writing(engine) as connection:

@@ -31,14 +31,14 @@ _STRING_ESCAPED = re.compile(r'(["\\])')
 _STRING_PLAIN = re.compile(r'[^\x00-\x1f\x7f"\\]*').fullmatch
 
 
-class Unwritable(ValueError):
+class Unwritable(ValueError):  # noqa: N818  (named by what follows)
     """A point whose time no series can hold; it goes to `series_reject` as it is."""
 
 
 class CheckinPoint(NamedTuple):
     """A read tag. `at` is the event's time (corrected, if it was), `sent` the device's clock.
 
-    A tuple, for millions of them are made: a frozen dataclass takes three times as long to make.
+    A tuple, for millions of them are made: a frozen dataclass takes twice as long to make.
     """
 
     site: str

@@ -18,7 +18,7 @@ class SeriesError(Exception):
     """The time-series database did not do what it was asked; the kinds below say what follows."""
 
 
-class Retryable(SeriesError):
+class Retryable(SeriesError):  # noqa: N818  (named by what follows)
     """The database is down, slow or busy. Nothing to do: it is tried again until it answers.
 
     If this lasts, see that InfluxDB runs and that GRIDBEAT_INFLUX_URL names its host and port.
@@ -30,21 +30,21 @@ class Retryable(SeriesError):
         self.after_s = after_s
 
 
-class Permanent(SeriesError):
+class Permanent(SeriesError):  # noqa: N818  (named by what follows)
     """The database refuses us as we are set up; the message names the setting or right to change.
 
     Nothing is lost: the ledger keeps everything, and feeding goes on by itself once it is mended.
     """
 
 
-class TooLarge(SeriesError):
+class TooLarge(SeriesError):  # noqa: N818  (named by what follows)
     """The request is larger than the server takes: send fewer lines at once.
 
     For a single line there is nothing less: it goes to `series_reject`.
     """
 
 
-class PartialWrite(SeriesError):
+class PartialWrite(SeriesError):  # noqa: N818  (named by what follows)
     """Some lines were refused for good; the good ones may be in. See `series_reject` for the bad.
 
     `accepted`: how many lines the server kept, None when it did not say. `rejected`: the bad lines,

@@ -138,7 +138,7 @@ _carried = msgspec.json.Decoder(_Carried).decode
 _NOTHING = _Carried()
 
 
-def _checkin(row: Row[Any], now: Instant) -> str:
+def _checkin(row: Any, now: Instant) -> str:
     """Time is the event's own: the corrected one where there is one, else the device's."""
     # Taken apart at once: of all a row's attributes by name costs as much as the line.
     (

@@ -59,7 +59,7 @@ def asked(query: Query, *, since: int, until: int, variables: Mapping[str, Seque
     }.items():
         text = text.replace(macro, value)
     for name, chosen in variables.items():
-        text = re.sub(rf"\${name}\b", lambda _, chosen=chosen: _regex(chosen), text)
+        text = _regex(chosen).join(re.split(rf"\${name}\b", text))
     if left := re.search(r"\$\w+|\[\[", text):
         raise ValueError(f"{query.name}: Grafana does not know {left.group()}")
     return text

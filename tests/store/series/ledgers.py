@@ -69,7 +69,7 @@ class Ledger:
 
     def checkins(self, count: int, *, site: int = 1, since: int = NOON, **values: Any) -> None:
         """So many check-ins at one site, a second apart."""
-        rows = []
+        rows: list[dict[str, Any]] = []
         for _ in range(count):
             seq = next(self._counter)
             row = {

@@ -30,7 +30,8 @@ def parse(line: str) -> Point:
 
 def _split(text: str, by: str, *, quotes: bool = True, most: int | None = None) -> list[str]:
     """Split at separators that are not escaped and, where quotes count, not within them."""
-    found, start, at, quoted = [], 0, 0, False
+    found: list[str] = []
+    start, at, quoted = 0, 0, False
     while at < len(text) and len(found) + 1 != most:
         if text[at] == "\\":
             at += 2

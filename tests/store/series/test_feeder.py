@@ -330,7 +330,12 @@ async def test_a_refusal_is_shown_as_one_and_a_bug_ends_nothing(
     ledger.checkins(1)
     memory = MemoryWriter()
     errors: list[Exception] = [Permanent("grant it")]
-    memory.before_write = lambda lines: (_ for _ in ()).throw(errors[0]) if errors else None  # type: ignore[func-returns-value]
+
+    def fail(lines: Sequence[str]) -> None:
+        if errors:
+            raise errors[0]
+
+    memory.before_write = fail
     feeder = feeder_of(ledger, memory)
     async with running(feeder):
         await until(lambda: feeder.status.state is FeedState.REFUSED)

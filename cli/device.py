@@ -56,6 +56,8 @@ def enroll(
     json: Json = False,
 ) -> None:
     """Make a device's credential on our broker; its password is shown this once."""
+    from dataclasses import asdict
+
     from cli.output import emit, note, say
     from desk import enrolment
     from desk.ledger import opened
@@ -63,21 +65,14 @@ def enroll(
     chosen = settings(context)
     with opened(chosen) as engine:
         made = enrolment.enroll(engine, chosen.broker_dir, id_, by=by(author, wall()), renew=renew)
+    remark = enrolment.make_live(chosen, made)
     if json:
-        emit(
-            {
-                "device": made.device,
-                "username": made.username,
-                "client_id": made.client_id,
-                "password": made.password,
-                "live": made.live,
-            }
-        )
+        emit(asdict(made) | {"live": remark is None, "remark": remark})
         return
     say(f"user name  {made.username}\nclient id  {made.client_id}\npassword   {made.password}")
     note("The password is kept nowhere in plain: write it into the device now.")
-    if not made.live:
-        note("No broker runs from this folder yet; it will know the device when it starts.")
+    if remark is not None:
+        note(remark)
 
 
 def _columns(look: "Look") -> "list[Column]":

@@ -40,7 +40,7 @@ def _columns(look: "Look") -> "list[Column]":
         Column(en="opens", zh="开始", cell=lambda row: look.time(row, "opens_at")),
         Column(en="due", zh="截止", cell=lambda row: look.time(row, "due_at")[-8:]),
         Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
-        Column(en="plan", zh="计划", cell=lambda row: row.plan),
+        Column(en="plan", zh="计划", cell=lambda row: look.names.plan(row.site, row.plan)),
         Column(
             en="checkpoint",
             zh="点位",

@@ -19,11 +19,11 @@ CHUNK = 500
 
 VERDICTS = {
     "completed": ("✓", "green", "completed", "完成"),
-    "incomplete": ("!", "yellow", "incomplete", "不全"),
+    "incomplete": ("!", "yellow", "incomplete", "未完成"),
     "missed": ("✗", "bold red", "missed", "漏巡"),
-    "unknown": ("?", "magenta", "unknown", "不明"),
-    "pending": (".", "dim", "pending", "未到期"),
-    "excused": ("=", "cyan", "excused", "已免除"),
+    "unknown": ("?", "magenta", "unknown", "无法判断"),
+    "pending": (".", "dim", "not due yet", "未到期"),
+    "excused": ("=", "cyan", "excused", "免责"),
 }
 SEVERITIES = {
     "critical": ("!!!", "bold white on red", "critical", "危急"),

@@ -50,14 +50,16 @@ def _columns(look: "Look") -> "list[Column]":
         gap = "、" if look.lang == "zh" else ", "
         return gap.join(look.names.checkpoint(row.site, slug) for slug in row.missing)
 
+    def visited(row: Any) -> str:
+        judged = row.revision > 0
+        return f"{row.visited if judged else '-'}/{row.expected}"
+
     return [
         Column(en="opens", zh="开始", cell=lambda row: look.time(row, "opens_at")),
         Column(en="due", zh="截止", cell=lambda row: look.time(row, "due_at")[-8:]),
         Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
-        Column(en="plan", zh="计划", cell=lambda row: row.plan),
+        Column(en="plan", zh="计划", cell=lambda row: look.names.plan(row.site, row.plan)),
         Column(en="verdict", zh="结论", cell=lambda row: mark(VERDICTS, row.verdict, look.lang)),
-        Column(
-            en="visited", zh="到点", cell=lambda row: f"{row.visited}/{row.expected}", right=True
-        ),
+        Column(en="visited", zh="到点", cell=visited, right=True),
         Column(en="missing", zh="缺", cell=missing, fold=True),
     ]

@@ -73,7 +73,7 @@ def ask(
         emit_rows(answers)
         return
     names = list(answers[0]) if answers else []
-    columns = [Column(en=name, zh=name, cell=_cell(name)) for name in names]
+    columns = [Column(en=name, zh=name, cell=_cell(name), fold=True) for name in names]
     table(columns, answers, "en", "No answers: nothing happened in that span.")
 
 

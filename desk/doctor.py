@@ -169,7 +169,7 @@ def _registry(engine: Engine) -> Iterator[Check]:
         yield Check(
             what="registry",
             state=State.WARN,
-            detail=f"{gap.count} {gap.what}: {some}",
+            detail=f"{gap.what} ({gap.count}): {some}",
             remedy=gap.remedy,
         )
 

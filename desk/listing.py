@@ -53,7 +53,7 @@ def rows(engine: Engine, asked: Asked, query: Callable[[Engine, Filter], Iterato
     try:
         yield from query(engine, asked.read(engine))
     except UnknownSite as error:
-        raise DeskError(str(error), "gridbeat registry apply FILE makes sites known") from error
+        raise DeskError(str(error), "gridbeat registry apply FILE makes sites known") from None
 
 
 def as_json(row: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, select
 
 from store.database import reading
-from store.listings import CHECKPOINT, PERSON, SITE
+from store.listings import CHECKPOINT, PERSON, PLAN, SITE, VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +14,7 @@ class Names:
 
     sites: dict[str, str]
     checkpoints: dict[tuple[str, str], str]
+    plans: dict[tuple[str, str], str]
     people: dict[str, str]
 
     def site(self, slug: str | None) -> str:
@@ -23,6 +24,10 @@ class Names:
     def checkpoint(self, site: str, slug: str | None) -> str:
         """A checkpoint's name, empty for none."""
         return "" if slug is None else self.checkpoints.get((site, slug), slug)
+
+    def plan(self, site: str, slug: str) -> str:
+        """A plan's name."""
+        return self.plans.get((site, slug), slug)
 
     def person(self, slug: str | None) -> str:
         """A person's name, empty for none."""
@@ -35,9 +40,16 @@ def names(engine: Engine) -> Names:
         points = select(SITE.c.slug.label("site"), CHECKPOINT.c.slug, CHECKPOINT.c.name).join(
             CHECKPOINT, CHECKPOINT.c.site_id == SITE.c.id
         )
+        plans = (
+            select(SITE.c.slug.label("site"), PLAN.c.slug, VERSION.c.terms["name"].as_string())
+            .join(PLAN, PLAN.c.site_id == SITE.c.id)
+            .join(VERSION, VERSION.c.plan_id == PLAN.c.id)
+            .order_by(VERSION.c.version)
+        )
         return Names(
             sites={r.slug: r.name for r in connection.execute(select(SITE.c.slug, SITE.c.name))},
             checkpoints={(r.site, r.slug): r.name for r in connection.execute(points)},
+            plans={(r[0], r[1]): r[2] for r in connection.execute(plans)},
             people={
                 r.slug: r.name for r in connection.execute(select(PERSON.c.slug, PERSON.c.name))
             },

@@ -32,10 +32,10 @@ def acknowledge(engine: Engine, id_: str, *, by: By, note: str) -> EventOut:
             row = append(
                 connection, _whole(connection, id_), author=by.author, note=note, now=by.now
             )
-    except UnknownEvent as error:
-        raise DeskError(f"no event has the id {id_!r}", "gridbeat event list shows them") from error
+    except UnknownEvent:
+        raise DeskError(f"no event has the id {id_!r}", "gridbeat event list shows them") from None
     except EventResolved as error:
-        raise DeskError(f"the event has ended: {error}") from error
+        raise DeskError(str(error)) from None
     return _out(engine, row)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import aiomqtt
 
+from desk.errors import UnreachableError
 from desk.notice import connected
 from store.settings import Settings
 
@@ -44,6 +45,19 @@ async def ping(settings: Settings) -> Ping:
         version=heard.get(VERSION),
         dropped=int(dropped) if dropped.isdigit() else None,
     )
+
+
+async def lets_in(settings: Settings, username: str, password: str) -> bool:
+    """Whether the broker takes this login, within the moment it needs to read its files again."""
+    until = time.monotonic() + BACK_S
+    while True:
+        try:
+            async with connected(settings, username=username, password=password):
+                return True
+        except UnreachableError:
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(0.05)
 
 
 async def _heard(client: aiomqtt.Client, last: str, seconds: float) -> dict[str, str]:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Json, settings
+from cli.options import Json, Language, by, language, settings, wall
 
 
 def ingest(context: typer.Context) -> None:
@@ -18,16 +18,28 @@ def ingest(context: typer.Context) -> None:
 
 
 def demo(
+    scenario: Annotated[
+        str, typer.Option("--scenario", help="normal-day, offline-burst, bad-night, or a file.")
+    ] = "normal-day",
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Another day; else the scenario's own.")
+    ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=1, help="How long the day may take.")
-    ] = 45,
+        float, typer.Option("--seconds", min=0, help="How long it takes; 0: as fast as it goes.")
+    ] = 30,
     json: Json = False,
+    lang: Language = None,
 ) -> None:
-    """Play a school day through the real path, and check it.
-
-    Three schools, their guards and handhelds, MQTT, ledger and series; every verdict is compared
-    with what really happened. Exit 3: one of them is wrong.
-    """
+    """Play one school day of three schools through the real path, and check every verdict."""
     from cli.demo import run
 
-    raise typer.Exit(run(seconds=seconds, as_json=json))
+    raise typer.Exit(
+        run(
+            scenario=scenario,
+            seed=seed,
+            seconds=seconds,
+            as_json=json,
+            lang=language(lang),
+            by=by("demo", wall()),
+        )
+    )

@@ -1,0 +1,195 @@
+"""The stage: real parts in a temporary folder, on free ports of 127.0.0.1, gone when it closes."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from desk import broker
+from desk.acts import By
+from desk.demo.children import Child, free_port, listens, program, required, start, wait_for
+from desk.enrolment import enroll
+from store import registry
+from store.database import open_engine, upgrade
+from store.settings import PREFIX
+
+INFLUXD_CONF = """\
+reporting-disabled = true
+bind-address = "127.0.0.1:{rpc}"
+[meta]
+  dir = "{folder}/influx/meta"
+[data]
+  dir = "{folder}/influx/data"
+  wal-dir = "{folder}/influx/wal"
+  query-log-enabled = false
+[monitor]
+  store-enabled = false
+[http]
+  bind-address = "127.0.0.1:{port}"
+  log-enabled = false
+"""
+INFLUX_DATABASE = "gridbeat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What is running, and where. `influx_url` is None where there is no InfluxDB."""
+
+    folder: Path
+    engine: Engine
+    mqtt_url: str
+    influx_url: str | None
+    service: Child
+    simulator: Path
+    scenario: str
+    credentials: Path
+
+    @property
+    def truth(self) -> Path:
+        """Where the simulator writes what really happened."""
+        return self.folder / "truth"
+
+    def play(self, *, seconds: float, seed: int | None) -> Child:
+        """Start the simulator; its progress comes as lines of JSON on its stdout."""
+        argv = [
+            *(str(self.simulator), "run", self.scenario),
+            *("--credentials", str(self.credentials)),
+            *("--out", str(self.truth), "--seconds", str(seconds), "--progress", "json"),
+        ]
+        if seed is not None:
+            argv += ["--seed", str(seed)]
+        return start(
+            "the simulator",
+            argv,
+            self.folder,
+            environment=_environment(GRIDBEAT_SIM_MQTT_URL=self.mqtt_url),
+            output=subprocess.PIPE,
+        )
+
+
+@contextmanager
+def staged(scenario: str, by: By) -> Iterator[Stage]:
+    """Set the stage for a scenario; everything is stopped and removed at the end.
+
+    Raises `DeskError` where a program is missing, `UnreachableError` where one does not start.
+    """
+    mosquitto = required("mosquitto", "install Mosquitto 2: apt-get install mosquitto")
+    simulator = _simulator()
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(prefix="gridbeat-demo-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(temporary))
+        made = broker.init(folder / "broker", port=free_port())
+        url = made.mqtt_url or ""
+        engine = _ledger(folder, _asked(simulator, "registry", scenario), scenario, by)
+        stack.callback(engine.dispose)
+        devices = _asked(simulator, "devices", scenario).split()
+        credentials = _enrolled(engine, made, devices, by)
+        _run(stack, _broker(mosquitto, made.folder, made.port))
+        influx_url = _influx(stack, folder)
+        service = _run(stack, _service(folder, url, influx_url))
+        yield Stage(
+            folder=folder,
+            engine=engine,
+            mqtt_url=url,
+            influx_url=influx_url,
+            service=service,
+            simulator=simulator,
+            scenario=scenario,
+            credentials=credentials,
+        )
+
+
+def _run(stack: ExitStack, child: Child) -> Child:
+    stack.callback(child.stop)
+    return child
+
+
+def _simulator() -> Path:
+    beside = Path(sys.executable).parent / "firmware-sim"
+    if beside.exists():
+        return beside
+    return required("firmware-sim", "install the simulator: pip install firmware-sim")
+
+
+def _environment(**settings: str) -> dict[str, str]:
+    """Ours without any setting of Gridbeat, and with these: the demo is nobody's installation."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return kept | settings
+
+
+def _asked(simulator: Path, *words: str) -> str:
+    done = subprocess.run(  # noqa: S603 - our own program
+        [str(simulator), *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def _ledger(folder: Path, text: str, scenario: str, by: By) -> Engine:
+    url = f"sqlite:///{folder}/gridbeat.db"
+    upgrade(url, now=by.now)
+    engine = open_engine(url)
+    document = registry.read_document(text.encode())
+    registry.apply(engine, document, now=by.now, author=by.author, source=scenario)
+    return engine
+
+
+def _enrolled(engine: Engine, made: broker.Made, devices: list[str], by: By) -> Path:
+    """Enrol every device, as a school would, and write what the simulator needs to log in."""
+    passwords = {device: enroll(engine, made.folder, device, by=by).password for device in devices}
+    path = made.folder / "credentials.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({"devices": passwords}))
+    return path
+
+
+def _broker(mosquitto: Path, folder: Path, port: int) -> Child:
+    argv = [str(mosquitto), "-c", str(folder / broker.CONF)]
+    child = start("the broker", argv, folder)
+    return wait_for(child, lambda: listens(port))
+
+
+def _influx(stack: ExitStack, folder: Path) -> str | None:
+    influxd = program("influxd")
+    if influxd is None:
+        return None
+    port = free_port()
+    path = folder / "influxdb.conf"
+    path.write_text(INFLUXD_CONF.format(folder=folder, port=port, rpc=free_port()))
+    argv = [str(influxd), "run", "-config", str(path)]
+    child = _run(stack, start("InfluxDB", argv, folder))
+    wait_for(child, lambda: _answers(f"http://127.0.0.1:{port}/ping"))
+    return f"http://127.0.0.1:{port}"
+
+
+def _service(folder: Path, mqtt_url: str, influx_url: str | None) -> Child:
+    port = free_port()
+    settings = {
+        "DATABASE_URL": f"sqlite:///{folder}/gridbeat.db",
+        "MQTT_URL": mqtt_url,
+        "HTTP_ADDRESS": f"127.0.0.1:{port}",
+        "CLOCK": "mqtt",
+        "BROKER_DIR": str(folder / "broker"),
+    }
+    if influx_url is not None:
+        settings |= {"INFLUX_URL": influx_url, "INFLUX_DATABASE": INFLUX_DATABASE}
+    named = {PREFIX + name: value for name, value in settings.items()}
+    argv = [sys.executable, "-m", "cli.main", "ingest"]
+    child = start("the service", argv, folder, environment=_environment(**named))
+    return wait_for(child, lambda: _answers(f"http://127.0.0.1:{port}/readyz"))
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - loopback
+            return bool(answer.status < 300)
+    except (urllib.error.URLError, OSError):
+        return False

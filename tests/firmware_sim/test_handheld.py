@@ -4,8 +4,6 @@ import json
 import random
 
 import pytest
-from firmware_sim.handheld import PHASES, Fitting, Habits, Handheld, Happening, Phase
-from firmware_sim.wire import Kind, Receipt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,6 +13,9 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+
+from firmware_sim.handheld import PHASES, Fitting, Habits, Handheld, Happening, Phase
+from firmware_sim.wire import Kind, Receipt
 
 START = 1_788_271_200_000
 SECOND = 1_000

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from firmware_sim.wire import (
     BadReceiptError,
     Kind,

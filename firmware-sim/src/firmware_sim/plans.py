@@ -184,14 +184,19 @@ def _window(zone: ZoneInfo, day: dt.date, window: str) -> tuple[int, int]:
 def occurrences(zone: ZoneInfo, wall: dt.datetime) -> list[int]:
     """Every instant (ms) at which a clock on the wall there shows `wall`.
 
-    Found by trying each minute of the day and a half around it, so that no rule about folds
-    is needed; where the time does not exist, the first minute that shows a later one.
+    Found by trying every quarter of an hour around it, so that no rule about folds is needed;
+    where the time does not exist, the first minute that shows a later one.
     """
     guess = round(wall.replace(tzinfo=zone).timestamp()) // 60 * 60
-    nearby = range(guess - 4 * 3600, guess + 4 * 3600, 60)
-    shown = [(at, dt.datetime.fromtimestamp(at, zone).replace(tzinfo=None)) for at in nearby]
-    exact = [at * 1000 for at, face in shown if face == wall]
-    return exact or [next(at for at, face in shown if face > wall) * 1000]
+    around = 4 * 3600
+
+    def face(at: int) -> dt.datetime:
+        return dt.datetime.fromtimestamp(at, zone).replace(tzinfo=None)
+
+    exact = [at for at in range(guess - around, guess + around, 15 * 60) if face(at) == wall]
+    if not exact:
+        exact = [next(at for at in range(guess - around, guess + around, 60) if face(at) > wall)]
+    return [at * 1000 for at in exact]
 
 
 def _days(zone: ZoneInfo, since: int, until: int) -> Iterator[dt.date]:

@@ -108,13 +108,13 @@ class _Reader:
         except (PlanError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
             raise ScenarioError(f"{name}.registry: cannot be read: {error}") from error
         own = tuple(d for site in self.registry.sites.values() for d in site.devices)
-        self.devices = self.top.take("devices", _texts, own)
+        self.devices = own
+        named = self.top.take("devices", _texts, own)
+        self.devices = tuple(self.device(device, f"{name}.devices") for device in named)
         self._strangers: dict[str, None] = {}
 
     def scenario(self) -> Scenario:
         top = self.top
-        for device in self.devices:
-            self.device(device, f"{self.name}.devices")
         made = Scenario(
             name=self.name,
             title=top.take("title", _text, self.name),

@@ -24,17 +24,19 @@ from rich.text import Text
 from cli.failure import WRONG
 from cli.output import SEVERITIES, VERDICTS, emit, mark, note
 from desk.acts import By
+from desk.demo.board import open_rounds
 from desk.demo.score import Score, score
 from desk.demo.stage import Stage, staged
 from desk.errors import DeskError
 from desk.names import Names, names
-from desk.times import rfc3339, short
+from desk.times import rfc3339
 from store.listings import Filter, events, hazards, rounds
 
 REFRESH_S = 0.4
 EVENTS_SHOWN = 8
-SHOWN_ALONE = frozenset({"round.completed"})
-"""Kinds that the table of rounds tells already."""
+TOLD_ELSEWHERE = frozenset({"round.completed", "sos.cleared", "hazard.closed"})
+"""Kinds that the table of rounds, or the event they resolve, tells already."""
+ROUNDS_SHOWN = 5
 
 INTERRUPTED = 130
 
@@ -153,8 +155,9 @@ class _View:
     lang: str
 
     def render(self, progress: Progress) -> Group:
-        """The clock, a line a school, the latest events."""
-        return Group(self._head(progress), "", self._schools(progress.now), "", self._latest())
+        """The clock, a line a school, the rounds being walked, the latest events."""
+        parts = (self._schools(progress.now), self._walking(progress.now), self._latest())
+        return Group(self._head(progress), *(item for part in parts for item in ("", part)))
 
     def _words(self, zh: str, en: str) -> str:
         return zh if self.lang == "zh" else en
@@ -188,14 +191,30 @@ class _View:
             shown.add_row(self.called.site(site), *_tally(tally))
         return shown
 
+    def _walking(self, now: int) -> Table:
+        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        for round_ in open_rounds(self.stage.engine, now)[:ROUNDS_SHOWN]:
+            opens = rfc3339(round_.opens, round_.timezone)[11:16]
+            closes = rfc3339(round_.closes, round_.timezone)[11:16]
+            late = self._words("宽限中", "in grace") if round_.closes <= now else ""
+            shown.add_row(
+                self.called.site(round_.site),
+                f"{self.called.plan(round_.site, round_.plan)} {opens}–{closes}",
+                Text("●" * round_.visited, style="green")
+                + Text("○" * (round_.expected - round_.visited), style="dim"),
+                f"{round_.visited}/{round_.expected} {late}",
+            )
+        return shown
+
     def _latest(self) -> Table:
         shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-        for _ in range(3):
-            shown.add_column(no_wrap=True, overflow="ellipsis")
-        told = [e for e in events(self.stage.engine, Filter()) if e.kind not in SHOWN_ALONE]
+        shown.add_column(min_width=5, no_wrap=True)
+        shown.add_column(min_width=12, no_wrap=True)
+        shown.add_column(no_wrap=True, overflow="ellipsis")
+        told = [e for e in events(self.stage.engine, Filter()) if e.kind not in TOLD_ELSEWHERE]
         for event in sorted(told, key=lambda event: event.raised_at)[-EVENTS_SHOWN:]:
             shown.add_row(
-                short(event.at, event.timezone, event.at),
+                rfc3339(event.at, event.timezone)[11:16],
                 mark(SEVERITIES, event.severity, self.lang),
                 Text(f"{self.called.site(event.site)} {event.message[self.lang]}"),
             )

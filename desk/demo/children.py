@@ -84,7 +84,7 @@ def start(
     The terminal's Ctrl-C does not reach it: we pass on what it should hear. `output`: where its
     stdout goes, `subprocess.PIPE` to be read; else into the log.
     """
-    log = folder / f"{name.split()[-1].lower()}.log"
+    log = folder / f"{name.rpartition(' ')[2].lower()}.log"
     with log.open("ab") as file:
         process = subprocess.Popen(  # noqa: S603 - argv is ours
             list(argv),

@@ -7,6 +7,8 @@ loop; everything else happens on the loop.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import structlog
@@ -27,6 +29,14 @@ SESSION_EXPIRY_S = 30 * 86_400
 KEEPALIVE_S = 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Where the broker is, who we are there, and which authority its certificate must be of."""
+
+    address: MqttAddress
+    ca_file: Path | None = None
+
+
 class PahoSource:
     """All sessions of one instance, and a connection of its own for what it sends.
 
@@ -36,7 +46,7 @@ class PahoSource:
 
     def __init__(
         self,
-        address: MqttAddress,
+        broker: Broker,
         instance: str,
         sessions: Sequence[Session],
         *,
@@ -49,7 +59,7 @@ class PahoSource:
         self._was_connected = False
         self._links = [
             _Link(
-                address,
+                broker,
                 f"{instance}-{session.name}",
                 session,
                 self._queues,
@@ -58,7 +68,7 @@ class PahoSource:
             )
             for session in sorted(sessions, key=lambda session: not session.overtaking)
         ]
-        self._out = _Sender(address, f"{instance}-out", self._loop, self._changed)
+        self._out = _Sender(broker, f"{instance}-out", self._loop, self._changed)
         self._by_session = {link.session.name: link for link in self._links}
 
     async def start(self) -> None:
@@ -130,16 +140,16 @@ class _Queues:
         return taken
 
 
-def _client(address: MqttAddress, client_id: str, *, manual_ack: bool) -> mqtt.Client:
+def _client(broker: Broker, client_id: str, *, manual_ack: bool) -> mqtt.Client:
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5, manual_ack=manual_ack
     )
     client.enable_logger(None)
     client.reconnect_delay_set(min_delay=1, max_delay=10)
-    if address.username is not None:
-        client.username_pw_set(address.username, address.password)
-    if address.tls:
-        client.tls_set()
+    if broker.address.username is not None:
+        client.username_pw_set(broker.address.username, broker.address.password)
+    if broker.address.tls:
+        client.tls_set(None if broker.ca_file is None else str(broker.ca_file))
     return client
 
 
@@ -148,7 +158,7 @@ class _Link:
 
     def __init__(
         self,
-        address: MqttAddress,
+        broker: Broker,
         client_id: str,
         session: Session,
         queues: _Queues,
@@ -157,13 +167,13 @@ class _Link:
     ) -> None:
         self.session = session
         self.ready = False
-        self._address = address
+        self._address = broker.address
         self._queues = queues
         self._on_fresh = on_fresh
         self._changed = changed
         self._connection = 0
         self._expected = False
-        self._client = _client(address, client_id, manual_ack=True)
+        self._client = _client(broker, client_id, manual_ack=True)
         self._client.on_connect = self._connected
         self._client.on_subscribe = self._subscribed
         self._client.on_disconnect = self._disconnected
@@ -273,17 +283,17 @@ class _Sender:
 
     def __init__(
         self,
-        address: MqttAddress,
+        broker: Broker,
         client_id: str,
         loop: asyncio.AbstractEventLoop,
         changed: Callable[[], None],
     ) -> None:
         self.ready = False
-        self._address = address
+        self._address = broker.address
         self._loop = loop
         self._changed = changed
         self._sent: dict[int, _Sent] = {}
-        self._client = _client(address, client_id, manual_ack=False)
+        self._client = _client(broker, client_id, manual_ack=False)
         self._client.max_inflight_messages_set(1_000)
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected

@@ -21,7 +21,6 @@ from ingest.writer import Committed, Writer
 
 log = structlog.get_logger()
 
-BATCH = 500
 RETRY_S = 1.0
 
 
@@ -37,6 +36,8 @@ class Pipeline:
         clock: SystemClock | TickClock,
         health: Health,
         on_committed: Callable[[Committed], None],
+        *,
+        batch: int,
     ) -> None:
         self._source = source
         self._reader = reader
@@ -45,6 +46,7 @@ class Pipeline:
         self._clock = clock
         self._health = health
         self._on_committed = on_committed
+        self._batch = batch
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -55,7 +57,7 @@ class Pipeline:
         """Handle batches until stopped. `refresh` brings the reader's picture up to date."""
         stopping = asyncio.ensure_future(self._stopping.wait())
         while not self._stopping.is_set():
-            take = asyncio.ensure_future(self._source.take(BATCH))
+            take = asyncio.ensure_future(self._source.take(self._batch))
             await asyncio.wait((take, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not take.done():
                 take.cancel()

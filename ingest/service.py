@@ -1,14 +1,18 @@
 """The composition root: joins one instance of the service and runs it until it is told to stop."""
 
 import asyncio
+import logging
 import shutil
 import signal
+import sys
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection, RowMapping
+from structlog.dev import ConsoleRenderer
+from structlog.processors import JSONRenderer
 
 from devices import topics
 from devices.ids import Instant
@@ -21,7 +25,7 @@ from ingest.ledger import Ledger
 from ingest.markers import Markers
 from ingest.outbox import Outbox
 from ingest.owing import Owing
-from ingest.paho_source import PahoSource
+from ingest.paho_source import Broker, PahoSource
 from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
@@ -36,12 +40,10 @@ from store.events import outbox_depth, raise_notices
 from store.picture import Picture, load_picture, registry_version
 from store.series.connect import series_writer
 from store.series.feeder import Feeder
-from store.settings import ClockKind, Settings
+from store.settings import ClockKind, LogLevel, Settings
 
 log = structlog.get_logger()
 
-WINDOW = 2_000
-"""Unacknowledged messages the broker may send ahead: the back-pressure of the main session."""
 HOUSEKEEPING_S = 1.0
 GAP_MS = 30_000
 """A silence of our own shorter than this is a restart, not a gap worth telling."""
@@ -53,6 +55,7 @@ def run(settings: Settings) -> None:
     Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, and OSError where the HTTP
     address is taken. A broker that cannot be reached is waited for.
     """
+    _log_from(settings.log_level)
     engine = open_engine(settings.database_url)
     check_schema(engine)
     ledger = Ledger(engine)
@@ -61,6 +64,22 @@ def run(settings: Settings) -> None:
     finally:
         ledger.close()
         engine.dispose()
+
+
+def _log_from(level: LogLevel) -> None:
+    """Log lines at or above `level` go to stderr: words on a terminal, else JSON, one a line."""
+    last = ConsoleRenderer() if sys.stderr.isatty() else JSONRenderer(ensure_ascii=False)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level.value),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 async def _run(settings: Settings, ledger: Ledger) -> None:
@@ -121,9 +140,9 @@ class Service:
         self._gap_told = begun.marker is None or self._ticks
         name = settings.instance
         self._source = PahoSource(
-            settings.mqtt_url,
+            Broker(address=settings.mqtt_url, ca_file=settings.mqtt_ca_file),
             name,
-            sessions(name, window=WINDOW),
+            sessions(name, window=settings.receive_maximum),
             on_change=self._on_connection,
             on_fresh=self._on_fresh_session,
         )
@@ -156,8 +175,10 @@ class Service:
             begun.clock,
             self._health,
             self._on_committed,
+            batch=settings.batch_size,
         )
         self._marked = asyncio.Event()
+        self._disk_low = False
         self._known = begun.marker
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -283,7 +304,7 @@ class Service:
         """Each second: the registry, the disk, the figures of `/metrics`, the minute."""
         while True:
             await self._refresh()
-            self._check_disk()
+            await self._check_disk()
             self._health.outbox = await self._ledger.read(outbox_depth)
             if self._known is not None:
                 self._health.lag_ms = max(self._clock.now() - self._known, 0)
@@ -291,11 +312,20 @@ class Service:
                 self._gauges.ticked()
             await asyncio.sleep(HOUSEKEEPING_S)
 
-    def _check_disk(self) -> None:
+    async def _check_disk(self) -> None:
+        """Below the floor nothing more is read; the broker keeps it, and devices keep theirs."""
         free = shutil.disk_usage(ledger_path(self._ledger.engine).parent).free // 2**20
         floor = self._settings.disk_floor_mb
-        low = f"only {free} MB of disk are free, the floor is {floor} MB: make room"
-        self._health.because("disk", low if free < floor else None)
+        low = free < floor
+        if low is self._disk_low:
+            return
+        self._disk_low = low
+        why = f"{free} MiB of disk are free, {floor} must stay: make room, it goes on by itself"
+        self._health.because("disk", why if low else None)
+        log.log(
+            logging.ERROR if low else logging.INFO, "disk.low" if low else "disk.enough", free=free
+        )
+        await (self._source.pause() if low else self._source.resume())
 
     async def _refresh(self) -> None:
         """Follow the registry, if it has another version."""

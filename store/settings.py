@@ -193,12 +193,6 @@ class Settings(BaseSettings):
     batch_size: int = Field(
         default=500, ge=1, le=10_000, description="Messages that one commit holds at most."
     )
-    batch_wait_ms: int = Field(
-        default=10,
-        ge=0,
-        le=1_000,
-        description="Milliseconds a commit waits at most for more messages.",
-    )
     receive_maximum: int = Field(
         default=1_000,
         ge=1,

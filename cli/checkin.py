@@ -38,7 +38,7 @@ def _columns(look: "Look") -> "list[Column]":
         return look.names.checkpoint(row.site, row.checkpoint) or f"({unknown})"
 
     return [
-        Column(en="at", zh="时间", cell=lambda row: look.time(row, "at")),
+        Column(en="at", zh="时间", cell=lambda row: _when(look, row)),
         Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
         Column(en="checkpoint", zh="点位", cell=place),
         Column(en="person", zh="人员", cell=lambda row: look.names.person(row.person)),
@@ -48,10 +48,19 @@ def _columns(look: "Look") -> "list[Column]":
     ]
 
 
+def _when(look: "Look", row: Any) -> str:
+    """The time that counts: the corrected one where there is one."""
+    return look.time(row, "at" if row.corrected_at is None else "corrected_at")
+
+
 def _lag(look: "Look", row: Any) -> str:
-    """How long after it was made a check-in came in; the corrected time where there is one."""
+    """How long after it was made a check-in came in, and whether its clock was put right."""
+    zh = look.lang == "zh"
     lag = (row.received_at - (row.corrected_at or row.at)) // 1000
-    words = f"+{lag // 3600}h{lag % 3600 // 60:02}m" if lag >= 3600 else f"+{lag}s"
-    if row.corrected_at is None:
-        return words if lag >= 0 else look.time(row, "received_at")
-    return f"{words} ({'更正' if look.lang == 'zh' else row.corrected_how})"
+    words = f"+{lag // 3600}h{lag % 3600 // 60:02}m" if lag >= 3600 else f"+{max(lag, 0)}s"
+    if row.corrected_at is not None:
+        how = {"ahead": ("偏快", "ahead"), "slow": ("偏慢", "slow")}.get(row.corrected_how)
+        return f"{words} ({'时钟' if zh else 'clock '}{how[0 if zh else 1] if how else '?'})"
+    if lag < -1:
+        return f"{words} ({'时钟偏快？' if zh else 'clock ahead?'})"
+    return words

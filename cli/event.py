@@ -92,12 +92,16 @@ def _columns(look: "Look") -> "list[Column]":
     def message(row: Any) -> str:
         return str(row.message.get(look.lang, row.kind))
 
+    def site(row: Any) -> str:
+        return "" if row.timezone is None else look.names.site(row.site)
+
     return [
         Column(en="at", zh="时间", cell=lambda row: look.time(row, "at")),
         Column(
             en="severity", zh="级别", cell=lambda row: mark(SEVERITIES, row.severity, look.lang)
         ),
         Column(en="state", zh="状态", cell=lambda row: mark(STATES, row.state, look.lang)),
+        Column(en="site", zh="校区", cell=site),
         Column(en="what", zh="内容", cell=message, fold=True),
-        Column(en="id (for ack)", zh="编号（确认用）", cell=lambda row: row.id[:8]),
+        Column(en="id", zh="编号", cell=lambda row: row.id[:8]),
     ]

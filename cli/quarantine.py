@@ -1,6 +1,6 @@
 """`gridbeat quarantine`: what came in and could not be taken."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,8 +52,13 @@ def _columns(look: "Look") -> "list[Column]":
         Column(en="id", zh="编号", cell=lambda row: str(row.id), right=True),
         Column(en="received", zh="收到", cell=lambda row: look.time(row, "received_at")),
         Column(en="reason", zh="原因", cell=lambda row: row.reason),
-        Column(en="topic", zh="主题", cell=lambda row: row.topic, fold=True),
+        Column(en="topic", zh="主题", cell=_topic, fold=True),
         Column(en="detail", zh="说明", cell=lambda row: row.detail, fold=True),
         Column(en="bytes", zh="字节", cell=lambda row: str(row.size), right=True),
         Column(en="times", zh="次数", cell=lambda row: str(row.copies), right=True),
     ]
+
+
+def _topic(row: Any) -> str:
+    """Without what all of ours begin with."""
+    return str(row.topic).removeprefix("patrol/v1/")

@@ -4,9 +4,11 @@
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Row, func, select, text
 
 from devices.ids import Instant
 from store.events import outbox_depth
@@ -60,17 +62,21 @@ def tally(connection: Connection, now: Instant) -> Tally:
     checkins = 0
     for zone in connection.execute(select(SITE.c.timezone).distinct()).scalars():
         span = {"zone": zone, "dawn": dawn(now, zone), "now": now}
-        rounds.update(dict(connection.execute(_ROUNDS, span).tuples().all()))
+        rounds.update(_counts(connection.execute(_ROUNDS, span)))
         checkins += connection.execute(_CHECKINS, span).scalar_one()
     return Tally(
         checkins_today=checkins,
         rounds_today=dict(rounds),
-        open_events=dict(connection.execute(_OPEN).tuples().all()),
+        open_events=_counts(connection.execute(_OPEN)),
         quarantined=connection.execute(select(func.count()).select_from(QUARANTINE)).scalar_one(),
         untold_events=outbox_depth(connection),
         series_behind=sum(lag for _, lag in series_lags(connection, now)),
         series_rejects=connection.execute(select(func.count()).select_from(REJECT)).scalar_one(),
     )
+
+
+def _counts(rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[str, int]:
+    return {row[0]: row[1] for row in rows}
 
 
 def series_lags(connection: Connection, now: Instant) -> list[tuple[str, int]]:

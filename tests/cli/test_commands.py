@@ -1,0 +1,294 @@
+"""The commands: rows for scripts, exit codes, what is said when something is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import PROGRAM, ROOT, Gridbeat
+from tests.filled import REGISTRY, fill
+from tests.servers import free_port
+
+GOLDEN = Path(__file__).parent / "golden"
+LISTINGS = ("checkin", "round", "gap", "event", "hazard", "device", "quarantine")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Gridbeat:
+    """A ledger that no test of this file changes."""
+    folder = tmp_path_factory.mktemp("filled")
+    fill(folder)
+    return Gridbeat(folder=folder)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Gridbeat:
+    """A folder with nothing in it."""
+    return Gridbeat(folder=tmp_path)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`gridbeat --help` is there at once: no database, no network, no table library is imported."""
+    script = (
+        "import sys; from cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'sqlalchemy', 'sqlmodel', 'pydantic_settings', 'aiohttp', 'aiomqtt', 'paho',"
+        " 'rich', 'influxdb_client', 'chinese_calendar', 'msgspec'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    for arguments in (["--help"], ["round", "list", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "Usage: gridbeat" in done.stdout
+        assert done.stderr.strip() == "[]"
+
+
+COMMANDS = """
+    ingest|demo|status|doctor|db upgrade|db backup|registry apply|broker init|device enroll|
+    device list|checkin list|round list|round explain|gap list|event list|event watch|event ack|
+    hazard list|hazard show|quarantine list|quarantine show|config show|series status|
+    series rebuild|series ask
+"""
+
+
+@pytest.mark.parametrize("command", [name.strip() for name in COMMANDS.split("|")])
+def test_every_command_of_the_contract_is_there(command: str, empty: Gridbeat) -> None:
+    """Each command that scripts rely on answers `--help` with its own usage."""
+    done = empty(*command.split(), "--help")
+    assert done.returncode == 0
+    assert f"Usage: gridbeat {command}" in done.stdout
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_rows_for_scripts_are_pinned(filled: Gridbeat, listing: str) -> None:
+    """`--json` is one array on stdout and nothing else, its rows member by member as ever."""
+    done = filled(listing, "list", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads((GOLDEN / f"{listing}.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["checkin", "list", "--json"], 0),
+        (["round", "list", "--site", "nowhere"], 1),
+        (["round", "list", "--since", "soon"], 2),
+        (["round", "list", "--nonsense"], 2),
+    ],
+)
+def test_the_process_ends_with_its_code(filled: Gridbeat, arguments: list[str], code: int) -> None:
+    """The exit code is the process's own, and stderr holds no traceback."""
+    done = filled.process(*arguments)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+def test_an_empty_listing_is_an_empty_array(filled: Gridbeat, listing: str) -> None:
+    """Nothing found is `[]` and no failure."""
+    done = filled(listing, "list", "--json", "--since", "2030-01-01", "--until", "2030-01-02")
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+
+
+@pytest.mark.parametrize("listing", LISTINGS)
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_tables_fit_and_are_aligned(filled: Gridbeat, listing: str, lang: str) -> None:
+    """A table is at most 100 columns wide, counting a Chinese sign as two, and has no colours."""
+    from rich.cells import cell_len
+
+    done = filled(listing, "list", "--lang", lang)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert {cell_len(line) for line in done.stdout.splitlines()} <= set(range(101))
+
+
+def test_dates_are_the_sites_own(filled: Gridbeat) -> None:
+    """`--since DAY` of one site begins at that site's midnight, not at this machine's."""
+    london = filled("round", "list", "--json", "--site", "school-02", "--since", "2026-09-01")
+    assert len(json.loads(london.stdout)) == 1
+    late = filled("checkin", "list", "--json", "--site", "school-01", "--since", "2026-09-02")
+    assert json.loads(late.stdout) == []
+
+
+WRONG = [
+    (["checkin", "list", "--since", "soon"], 2, "for example 2026-09-01"),
+    (["round", "list", "--nonsense"], 2, "--nonsense"),
+    (["event", "list", "--lang", "fr"], 2, "zh or en"),
+    (["series", "ask", "why"], 2, "checkins-per-hour"),
+    (["registry", "apply", "nowhere.yaml"], 2, "nowhere.yaml"),
+    (["round", "list", "--site", "school-1"], 1, "near: school-01"),
+    (["round", "explain", "school-01/night/never"], 1, "near: school-01/night"),
+    (["event", "ack", "0123456789"], 1, "gridbeat event list"),
+    (["hazard", "show", "hh-0101/0/99"], 1, "gridbeat hazard list"),
+    (["quarantine", "show", "99"], 1, "gridbeat quarantine list"),
+    (["device", "enroll", "hh-9999"], 1, "gridbeat registry apply"),
+    (["device", "enroll", "hh-0101"], 1, "gridbeat broker init"),
+    (["series", "rebuild"], 1, "GRIDBEAT_INFLUX_URL"),
+    (["db", "backup", "gridbeat.db"], 1, "exists already"),
+    (["event", "watch"], 4, "gridbeat doctor"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), WRONG)
+def test_what_is_wrong_is_said_with_the_next_step(
+    filled: Gridbeat, arguments: list[str], code: int, words: str
+) -> None:
+    """An error has its exit code, says the next step on stderr, and never shows a traceback."""
+    unreachable = {"GRIDBEAT_MQTT_URL": f"mqtt://127.0.0.1:{free_port()}"}
+    done = Gridbeat(folder=filled.folder, settings=unreachable)(*arguments)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_a_ledger_that_is_not_there(empty: Gridbeat) -> None:
+    """Before `db upgrade` every command that needs the ledger names that command."""
+    for command in (["status"], ["checkin", "list"], ["ingest"]):
+        done = empty(*command)
+        assert done.returncode == 1
+        assert "gridbeat db upgrade" in done.stderr
+
+
+def test_settings_that_are_wrong(filled: Gridbeat) -> None:
+    """A setting that cannot be is wrong usage, and the setting is named."""
+    bad = Gridbeat(folder=filled.folder, settings={"GRIDBEAT_MQTT_URL": "http://here"})
+    done = bad("status")
+    assert done.returncode == 2
+    assert "GRIDBEAT_MQTT_URL" in done.stderr
+
+
+def test_flags_go_over_variables(filled: Gridbeat, tmp_path: Path) -> None:
+    """`--database-url` and `--config` before the command are the ones that count."""
+    elsewhere = Gridbeat(folder=tmp_path)
+    url = f"sqlite:///{filled.folder / 'gridbeat.db'}"
+    assert len(json.loads(elsewhere("--database-url", url, "hazard", "list", "--json").stdout)) == 1
+    (tmp_path / "mine.toml").write_text('instance = "mine"\n')
+    shown = json.loads(elsewhere("--config", "mine.toml", "config", "show", "--json").stdout)
+    assert {row["name"]: row["value"] for row in shown}["instance"] == "mine"
+
+
+def test_a_school_begins(empty: Gridbeat) -> None:
+    """From nothing: upgrade, dry run, apply, apply again without change, broker, enrol, backup."""
+    file = empty.folder / "registry.yaml"
+    file.write_text(REGISTRY, encoding="utf-8")
+    assert empty("db", "upgrade").returncode == 0
+    dry = json.loads(empty("registry", "apply", str(file), "--dry-run", "--json").stdout)
+    made = json.loads(empty("registry", "apply", str(file), "--json").stdout)
+    again = json.loads(empty("registry", "apply", str(file), "--json").stdout)
+    assert dry["changes"] == made["changes"] != []
+    assert (dry["version"], made["version"]) == (0, 1)
+    assert (again["changes"], again["version"]) == ([], 1)
+    assert empty("broker", "init").returncode == 0
+    enrolled = json.loads(empty("device", "enroll", "hh-0101", "--json").stdout)
+    assert (enrolled["username"], len(enrolled["password"]), enrolled["live"]) == (
+        "hh-0101",
+        26,
+        False,
+    )
+    assert empty("device", "enroll", "hh-0101").returncode == 1
+    renewed = json.loads(empty("device", "enroll", "hh-0101", "--renew", "--json").stdout)
+    assert renewed["password"] != enrolled["password"]
+    devices = {row["id"]: row for row in json.loads(empty("device", "list", "--json").stdout)}
+    assert devices["hh-0101"]["enrolled_at"] is not None
+    assert devices["hh-0201"]["enrolled_at"] is None
+    assert empty("db", "backup", str(empty.folder / "copy.db")).returncode == 0
+
+
+def test_a_registry_that_is_wrong(empty: Gridbeat) -> None:
+    """A bad file changes nothing, and each fault is told with its line."""
+    file = empty.folder / "registry.yaml"
+    file.write_text(REGISTRY.replace("timezone: Asia/Shanghai", "timezone: Mars/Base"))
+    empty("db", "upgrade")
+    done = empty("registry", "apply", str(file))
+    assert done.returncode == 1
+    assert "line " in done.stderr
+    assert json.loads(empty("device", "list", "--json").stdout) == []
+
+
+def test_an_event_is_acknowledged(tmp_path: Path) -> None:
+    """`event ack` makes the next revision, with who and why, by the beginning of an id."""
+    fill(tmp_path)
+    gridbeat = Gridbeat(folder=tmp_path)
+    events = json.loads(gridbeat("event", "list", "--json").stdout)
+    sos = next(event for event in events if event["kind"] == "sos.raised")
+    arguments = ("--author", "值班员", "--note", "已到现场", "--json")
+    acked = json.loads(gridbeat("event", "ack", sos["id"][:8], *arguments).stdout)
+    assert (acked["revision"], acked["state"]) == (2, "acknowledged")
+    assert acked["data"]["acknowledged"]["by"] == "值班员"
+    assert acked["data"]["acknowledged"]["note"] == "已到现场"
+    held = json.loads(gridbeat("event", "list", "--json").stdout)
+    assert acked in held
+    every = json.loads(gridbeat("event", "list", "--all", "--json").stdout)
+    assert len(every) == len(held) + 1
+
+
+def test_one_of_each_is_shown(filled: Gridbeat) -> None:
+    """`hazard show` has the steps, `quarantine show --raw` the very bytes."""
+    hazard = json.loads(filled("hazard", "show", "hh-0101/0/5", "--json").stdout)
+    assert [step["action"] for step in hazard["steps"]] == ["report"]
+    raw = subprocess.run(
+        [*PROGRAM, "quarantine", "show", "1", "--raw"],
+        env=filled.environment,
+        capture_output=True,
+        check=True,
+    )
+    assert raw.stdout == b"garbage\xff{"
+
+
+def test_status_tells_how_things_stand(filled: Gridbeat) -> None:
+    """`status` counts what is open, by severity, and says that no service ever ran."""
+    done = filled("status", "--json")
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["services"] == []
+    assert found["open_events"] == {"critical": 2, "high": 1}
+    assert [site["site"] for site in found["sites"]] == ["school-01", "school-02"]
+    assert "gridbeat ingest" in filled("status").stdout
+
+
+def test_doctor_says_what_does_not_answer(filled: Gridbeat) -> None:
+    """Without a broker `doctor` exits 4, and every row with a fault says what to do."""
+    settings = {"GRIDBEAT_MQTT_URL": f"mqtt://127.0.0.1:{free_port()}"}
+    done = Gridbeat(folder=filled.folder, settings=settings)("doctor", "--json")
+    checks = json.loads(done.stdout)
+    assert done.returncode == 4
+    assert {check["what"] for check in checks} == {
+        "database",
+        "disk",
+        "registry",
+        "service",
+        "broker",
+        "series",
+        "clock",
+    }
+    faults = [check for check in checks if check["state"] not in ("ok", "off")]
+    assert all(check["remedy"] for check in faults)
+    assert {c["what"]: c["state"] for c in checks}["broker"] == "unreachable"
+
+
+def test_doctor_says_what_is_wrong(empty: Gridbeat) -> None:
+    """A ledger that is missing is wrong, and the remedy is the command."""
+    done = empty("doctor", "--json")
+    database = next(c for c in json.loads(done.stdout) if c["what"] == "database")
+    assert (database["state"], database["remedy"]) == ("wrong", "gridbeat db upgrade")
+    assert done.returncode in (3, 4)
+
+
+def test_a_reader_that_goes_away(filled: Gridbeat) -> None:
+    """`gridbeat … --json | head -1` ends without a word on stderr."""
+    process = filled.start("checkin", "list", "--json")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    process.wait(30)

@@ -1,0 +1,294 @@
+"""The first budget: durable, judged check-ins a second, beside what the C client receives.
+
+    python bench/ingest.py [--messages N] [--pairs N] [--devices N] [--mode live|drain]
+
+On one Mosquitto with the project's own configuration, in turns: A, the service; B, `mosquitto_sub`
+with a persistent session at QoS 1. Both of a pair get the same bytes, the other is away and has no
+session meanwhile. JSON goes to stdout, progress to stderr.
+
+*live* (default): the clock starts at the first byte published and stops when the last check-in is
+committed (A) or the last message received (B). Publisher, broker and subscriber share the machine,
+as in life: this is the number of the budget. *drain*: the messages wait in the subscriber's session
+before it comes, so that publishing takes nothing from it; A is timed from its first commit seen to
+the last, B from its start. It isolates the subscriber, at a backlog's best.
+
+What A must show: every message in the ledger, at its checkpoint, none in quarantine, and every
+device receipted up to its last `seq`. Rounds are open at every site, and fall due through the run.
+`cpu_us`: CPU of the service's process, all threads, for one check-in, receipts included. A run is
+shorter than a round, so most of its reads are judged after it: `judging_us` is what that costs for
+each, measured after a last run of A until every round that got reads has its verdict.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.load import Ear, Load, discard_session, encode, publish
+from bench.stand import Service, Stand, process, program, wait_for, wall
+
+SUBSCRIBER = "bench-subscriber"
+SESSIONS = ("gridbeat-main", "gridbeat-sos", "gridbeat-bulk")
+MOST = 900_000
+"""Messages of a run: all of them must fit into one client's queue at the broker."""
+SLOWEST_PER_S = 500
+"""A run that is slower than this is given up."""
+RECEIPTED_WITHIN_S = 5.0
+SETTLE_S = 0.3
+JUDGED_WITHIN_S = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One A and one B on the same messages."""
+
+    ratio: float
+    gridbeat_per_s: float
+    mosquitto_sub_per_s: float
+    cpu_us: float
+
+
+class Bench:
+    """One measurement. `live`: both sides read while the load is being published."""
+
+    def __init__(self, stand: Stand, messages: int, *, live: bool, profile: Path | None) -> None:
+        self.stand = stand
+        self.messages = messages
+        self.live = live
+        self.profile = profile
+        self._seq = 1
+
+    def pair(self) -> Pair:
+        """A, then B."""
+        hello, load = self.load(len(self.stand.fleet)), self.load(self.messages)
+        mine, cpu_us = self.gridbeat(hello, load)
+        theirs = self.mosquitto_sub(load)
+        return Pair(
+            ratio=round(mine / theirs, 4),
+            gridbeat_per_s=round(mine, 1),
+            mosquitto_sub_per_s=round(theirs, 1),
+            cpu_us=round(cpu_us, 2),
+        )
+
+    def load(self, messages: int) -> Load:
+        """The next messages of the fleet; none has been sent before."""
+        load = encode(self.stand.fleet, self._seq, messages, wall())
+        self._seq = max(load.last.values()) + 1
+        return load
+
+    # A -------------------------------------------------------------------------------------------
+
+    def gridbeat(self, hello: Load, load: Load) -> tuple[float, float]:
+        """Check-ins a second, and CPU microseconds for each."""
+        with self._receipted(load):
+            if self.live:
+                with self._warm(hello) as service:
+                    measured = self._live(service, load)
+            else:
+                with self._warm(hello):
+                    pass
+                publish(self.stand.address, load)
+                before = self._top()
+                with self.stand.service(self.profile) as service:
+                    measured = self._drained(service, load, before)
+        for session in SESSIONS:
+            discard_session(self.stand.address, session)
+        return measured
+
+    @contextmanager
+    def _warm(self, hello: Load) -> Iterator[Service]:
+        """The service once it has heard every device, and has judged what fell due before."""
+        before = self._top()
+        with self.stand.service(self.profile) as service:
+            publish(self.stand.address, hello)
+            self._kept(hello, before)
+            due = "SELECT count(*) FROM obligation WHERE wake < ?"
+            made = "SELECT count(*) FROM obligation"
+            wait_for(
+                "rounds are open, and nothing is overdue",
+                lambda: self.stand.value(made) > 0 and self.stand.value(due, wall() - 1_500) == 0,
+                60,
+                0.1,
+            )
+            yield service
+
+    def _live(self, service: Service, load: Load) -> tuple[float, float]:
+        before, cpu = self._top(), service.cpu_s()
+        started = time.monotonic()
+        publish(self.stand.address, load)
+        published = time.monotonic()
+        self._kept(load, before)
+        ended = time.monotonic()
+        time.sleep(SETTLE_S)
+        used = service.cpu_s() - cpu
+        tell(f"    published in {published - started:.2f} s, kept in {ended - started:.2f} s")
+        return load.messages / (ended - started), used / load.messages * 1e6
+
+    def _drained(self, service: Service, load: Load, before: int) -> tuple[float, float]:
+        wait_for("the first commit", lambda: self._top() > before, 30, 0.001)
+        started, first, cpu = time.monotonic(), self._top(), service.cpu_s()
+        self._kept(load, before)
+        rest = before + load.messages - first
+        ended = time.monotonic()
+        time.sleep(SETTLE_S)
+        return rest / (ended - started), (service.cpu_s() - cpu) / max(rest, 1) * 1e6
+
+    def _top(self) -> int:
+        return self.stand.value("SELECT max(id) FROM entry")
+
+    def _kept(self, load: Load, before: int) -> None:
+        """Wait for the commit of the last message, then count: each of them, placed."""
+        target = before + load.messages
+        wait_for(
+            "every check-in is kept",
+            lambda: self._top() >= target,
+            30 + load.messages / SLOWEST_PER_S,
+        )
+        placed = "SELECT count(*) FROM entry WHERE id > ? AND checkpoint_id IS NOT NULL"
+        kept, odd = self.stand.value(placed, before), "SELECT count(*) FROM quarantine"
+        if kept != load.messages or self.stand.value(odd):
+            raise RuntimeError(f"{kept} of {load.messages} kept, {self.stand.value(odd)} refused")
+
+    @contextmanager
+    def _receipted(self, load: Load) -> Iterator[None]:
+        """Listen to what the devices are told meanwhile; at the end, each must know all it sent."""
+        devices = Ear(self.stand.address, "bench-devices", "patrol/v1/+/+/down/receipt")
+        with closing(devices):
+            yield
+            wait_for(
+                "every device is receipted",
+                lambda: receipted(devices.messages()).items() >= load.last.items(),
+                RECEIPTED_WITHIN_S,
+                0.1,
+            )
+
+    # B -------------------------------------------------------------------------------------------
+
+    def mosquitto_sub(self, load: Load) -> float:
+        """Messages a second that the C client receives."""
+        argv = self._client(SUBSCRIBER, "patrol/v1/+/+/up/+", "-q", "1", "-c")
+        subprocess.run([*argv, "-E"], check=True, timeout=30)
+        if not self.live:
+            publish(self.stand.address, load)
+        seen = self.stand.connected(SUBSCRIBER)
+        started = time.monotonic()
+        argv += ["-C", str(load.messages)]
+        with process(argv, stdout=subprocess.DEVNULL) as running:
+            if self.live:
+                wait_for("it is in", lambda: self.stand.connected(SUBSCRIBER) > seen, 10)
+                started = time.monotonic()
+                publish(self.stand.address, load)
+                published = time.monotonic() - started
+            if running.wait(30 + load.messages / SLOWEST_PER_S) != 0:
+                raise RuntimeError(f"mosquitto_sub ended with {running.returncode}")
+            took = time.monotonic() - started
+        if self.live:
+            tell(f"    published in {published:.2f} s, received in {took:.2f} s")
+        discard_session(self.stand.address, SUBSCRIBER)
+        return load.messages / took
+
+    def _client(self, client_id: str, topic: str, *options: str) -> list[str]:
+        to = self.stand.address
+        where = ("-h", to.host, "-p", str(to.port), "-i", client_id, "-t", topic)
+        login = ("-u", to.username or "", "-P", to.password or "")
+        return [program("mosquitto_sub"), *where, *login, *options]
+
+    # Judging -------------------------------------------------------------------------------------
+
+    def judging_us(self) -> float:
+        """CPU microseconds for judging one read, at due.
+
+        CPU is read four times a second; what a quarter in which verdicts were written took above
+        the mean of those without is the judging's.
+        """
+        hello, load = self.load(len(self.stand.fleet)), self.load(self.messages)
+        busy: list[float] = []
+        quiet: list[float] = []
+        pending = "SELECT count(*) FROM obligation WHERE revision = 0 AND opens <= ?"
+        with self._warm(hello) as service:
+            publish(self.stand.address, load)
+            self._kept(load, self._top() - load.messages)
+            opened, deadline = wall(), time.monotonic() + JUDGED_WITHIN_S
+            left, cpu = self.stand.value(pending, opened), service.cpu_s()
+            while left and time.monotonic() < deadline:
+                time.sleep(0.25)
+                now, used = self.stand.value(pending, opened), service.cpu_s()
+                (busy if now < left else quiet).append(used - cpu)
+                left, cpu = now, used
+        idle = statistics.fmean(quiet) if quiet else 0.0
+        return round(sum(used - idle for used in busy) / load.messages * 1e6, 2)
+
+
+def receipted(messages: Iterable[tuple[str, bytes]]) -> dict[str, int]:
+    """By device: up to which `seq` a receipt covered everything."""
+    found: dict[str, int] = {}
+    for topic, payload in messages:
+        receipt = json.loads(payload)
+        if not receipt["missing"]:
+            found[topic.split("/")[3]] = receipt["upto"]
+    return found
+
+
+def tell(words: str) -> None:
+    """Progress."""
+    sys.stderr.write(f"{words}\n")
+    sys.stderr.flush()
+
+
+def measure(asked: argparse.Namespace) -> dict[str, object]:
+    """Run the pairs and sum them up."""
+    with tempfile.TemporaryDirectory(prefix="gridbeat-bench-") as name:
+        stand = Stand(Path(name), asked.devices)
+        live = asked.mode == "live"
+        with stand.broker():
+            bench = Bench(stand, asked.messages, live=live, profile=asked.profile)
+            pairs: list[Pair] = []
+            for number in range(1, asked.pairs + 1):
+                pair = bench.pair()
+                pairs.append(pair)
+                tell(f"{number}/{asked.pairs}: {pair}")
+            judging = bench.judging_us() if asked.judging else None
+            sample = bench.load(1)
+        return {
+            **{name: _median(pairs, name) for name in Pair.__dataclass_fields__},
+            "judging_us": judging,
+            "mode": asked.mode,
+            "devices": asked.devices,
+            "messages": asked.messages,
+            "payload_bytes": sample.payload_bytes,
+            "pairs": [asdict(pair) for pair in pairs],
+            "python": platform.python_version(),
+        }
+
+
+def _median(pairs: Sequence[Pair], name: str) -> float:
+    values: list[float] = [getattr(pair, name) for pair in pairs]
+    return round(statistics.median(values), 4)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--messages", type=int, default=50_000, help="of each run")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--devices", type=int, default=200)
+    parser.add_argument("--mode", choices=("live", "drain"), default="live")
+    parser.add_argument("--no-judging", dest="judging", action="store_false", help="leave it out")
+    parser.add_argument("--profile", type=Path, help="where the service's CPU goes, as JSON")
+    asked = parser.parse_args()
+    if not asked.devices <= asked.messages <= MOST or min(asked.devices, asked.pairs) < 1:
+        parser.error(f"at least one pair and device, devices <= messages <= {MOST}")
+    asked.messages += -asked.messages % asked.devices  # as many of each device
+    print(json.dumps(measure(asked), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Load: check-ins encoded before the clock starts, published at QoS 1 over a few sockets.
+
+One logged-in user may write every device's topic, so that a handful of connections carries the
+whole fleet; what one device says stays on one connection, in order. MQTT 3.1.1: the broker sends
+nothing back but the acknowledgements, four bytes each, and sets no receive maximum of its own.
+"""
+
+import json
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from store.addresses import MqttAddress
+
+LINKS = 4
+CHUNK = 50
+"""Packets handed to the kernel at once."""
+IN_FLIGHT = 1_000
+"""Packets the broker may owe an acknowledgement for, on each connection."""
+STUCK_S = 60.0
+BOOT = "5f0e9c2a"
+UP_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handheld:
+    """One device of the load: where it reports from, who holds it, and the tags on its way."""
+
+    slug: str
+    site: str
+    person: str
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Encoded packets by connection, in chunks; `last` is each device's highest `seq`."""
+
+    streams: tuple[tuple[bytes, ...], ...]
+    messages: int
+    payload_bytes: int
+    last: dict[str, int]
+
+
+def encode(fleet: Sequence[Handheld], first_seq: int, messages: int, now: int) -> Load:
+    """Check-ins of the devices in turn, as if each was read and sent at `now` (ms)."""
+    packets: list[list[bytes]] = [[] for _ in range(LINKS)]
+    last: dict[str, int] = {}
+    size = 0
+    for index in range(messages):
+        turn, place = divmod(index, len(fleet))
+        handheld, seq = fleet[place], first_seq + turn
+        payload = _check_in(handheld, seq, now)
+        stream = packets[place % LINKS]
+        topic = f"patrol/v1/{handheld.site}/{handheld.slug}/up/checkin"
+        stream.append(_publish(topic.encode(), payload, len(stream) % 65_535 + 1))
+        last[handheld.slug] = seq
+        size += len(payload)
+    streams = tuple(
+        tuple(b"".join(stream[at : at + CHUNK]) for at in range(0, len(stream), CHUNK))
+        for stream in packets
+    )
+    return Load(streams=streams, messages=messages, payload_bytes=size // messages, last=last)
+
+
+def _check_in(handheld: Handheld, seq: int, now: int) -> bytes:
+    said = {
+        "seq": seq,
+        "at": now,
+        "sent": now,
+        "boot": BOOT,
+        "up": UP_MS,
+        "sent_up": UP_MS,
+        "person": handheld.person,
+        "tag": handheld.tags[seq % len(handheld.tags)],
+        "via": "nfc",
+        "bat": 87,
+        "rssi": -71,
+    }
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def _publish(topic: bytes, payload: bytes, packet_id: int) -> bytes:
+    body = struct.pack("!H", len(topic)) + topic + struct.pack("!H", packet_id) + payload
+    return b"\x32" + _length(len(body)) + body
+
+
+def _length(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        value, digit = divmod(value, 128)
+        out.append(digit | (0x80 if value else 0))
+        if not value:
+            return bytes(out)
+
+
+def _text(value: str) -> bytes:
+    raw = value.encode()
+    return struct.pack("!H", len(raw)) + raw
+
+
+def connect(address: MqttAddress, client_id: str) -> socket.socket:
+    """A connection with a clean session; what the broker kept for this client id is gone."""
+    flags, login = 0x02, b""
+    if address.username is not None and address.password is not None:
+        flags, login = 0xC2, _text(address.username) + _text(address.password)
+    body = _text("MQTT") + bytes((4, flags, 0, 0)) + _text(client_id) + login
+    link = socket.create_connection((address.host, address.port), timeout=10)
+    link.sendall(b"\x10" + _length(len(body)) + body)
+    answer = link.recv(4, socket.MSG_WAITALL)
+    if answer[:1] != b"\x20" or answer[3:] != b"\x00":
+        link.close()
+        raise ConnectionError(f"the broker refused {client_id}: {answer!r}")
+    return link
+
+
+def discard_session(address: MqttAddress, client_id: str) -> None:
+    """Have the broker forget the session of a client that has gone."""
+    with connect(address, client_id) as link:
+        link.sendall(b"\xe0\x00")
+
+
+@dataclass(slots=True)
+class _Link:
+    socket: socket.socket
+    chunks: Iterator[bytes]
+    total: int
+    waiting: memoryview | None = None
+    sent: int = 0
+    answered: int = 0  # bytes
+
+    @property
+    def acknowledged(self) -> int:
+        return self.answered // 4
+
+    @property
+    def may_send(self) -> bool:
+        if self.waiting:
+            return True
+        return self.sent < self.total and self.sent - self.acknowledged + CHUNK <= IN_FLIGHT
+
+    def send(self) -> None:
+        if not self.waiting:
+            self.waiting = memoryview(next(self.chunks))
+            self.sent = min(self.sent + CHUNK, self.total)
+        self.waiting = self.waiting[self.socket.send(self.waiting) :]
+
+
+def publish(address: MqttAddress, load: Load) -> None:
+    """Publish it all, as fast as it goes; returns when the last packet is acknowledged.
+
+    Raises TimeoutError when the broker says nothing for a minute, ConnectionError when it hangs up.
+    """
+    links = [
+        _Link(connect(address, f"load-{number}"), iter(stream), _packets(load, number))
+        for number, stream in enumerate(load.streams)
+    ]
+    with selectors.DefaultSelector() as selector:
+        for link in links:
+            link.socket.setblocking(False)
+            selector.register(link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, link)
+        while any(link.acknowledged < link.total for link in links):
+            _turn(selector)
+    for link in links:
+        link.socket.close()
+
+
+class Ear:
+    """Listens to a topic at QoS 0 in a thread; what came is taken apart only when asked for."""
+
+    def __init__(self, address: MqttAddress, client_id: str, topic: str) -> None:
+        self._link = connect(address, client_id)
+        body = b"\x00\x01" + _text(topic) + b"\x00"
+        self._link.sendall(b"\x82" + _length(len(body)) + body)
+        if self._link.recv(5, socket.MSG_WAITALL)[4:] != b"\x00":
+            raise ConnectionError(f"the broker refused the subscription to {topic}")
+        self._heard = bytearray()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        while came := self._link.recv(65_536):
+            self._heard += came
+
+    def close(self) -> None:
+        """Hang up."""
+        self._link.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._link.close()
+
+    def messages(self) -> Iterator[tuple[str, bytes]]:
+        """What has come so far whole: topic and payload."""
+        heard, at = bytes(self._heard), 0
+        while at < len(heard):
+            size = shift = 0
+            start = at + 1
+            while start < len(heard):
+                size |= (heard[start] & 0x7F) << shift
+                shift, start = shift + 7, start + 1
+                if heard[start - 1] < 0x80:
+                    break
+            at = start + size
+            if at <= len(heard) and heard[start - 1] < 0x80:
+                end = start + 2 + int.from_bytes(heard[start : start + 2], "big")
+                yield heard[start + 2 : end].decode(), heard[end:at]
+
+
+def _packets(load: Load, number: int) -> int:
+    """How many packets connection `number` carries: devices take turns, and so do connections."""
+    devices = len(load.last)
+    turns, rest = divmod(load.messages, devices)
+    mine = range(number, devices, LINKS)
+    return turns * len(mine) + sum(place < rest for place in mine)
+
+
+def _turn(selector: selectors.BaseSelector) -> None:
+    ready = selector.select(STUCK_S)
+    if not ready:
+        raise TimeoutError("the broker has acknowledged nothing for a minute")
+    for key, events in ready:
+        link: _Link = key.data
+        if events & selectors.EVENT_READ:
+            answer = link.socket.recv(65_536)
+            if not answer:
+                raise ConnectionError("the broker closed a connection of the load")
+            link.answered += len(answer)
+        if events & selectors.EVENT_WRITE and link.may_send:
+            link.send()
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.may_send else 0)
+        if wanted != key.events:
+            selector.modify(key.fileobj, wanted, link)

@@ -207,10 +207,12 @@ class _View:
         return shown
 
     def _latest(self) -> Table:
-        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-        shown.add_column(min_width=5, no_wrap=True)
-        shown.add_column(min_width=12, no_wrap=True)
-        shown.add_column(no_wrap=True, overflow="ellipsis")
+        shown = Table(
+            box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False, expand=True
+        )
+        shown.add_column(width=5)
+        shown.add_column(width=12)
+        shown.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         told = [e for e in events(self.stage.engine, Filter()) if e.kind not in TOLD_ELSEWHERE]
         for event in sorted(told, key=lambda event: event.raised_at)[-EVENTS_SHOWN:]:
             shown.add_row(

@@ -123,9 +123,15 @@ async def _stoppable(
     scenario: Scenario, access: Access, manner: Manner, watch: Callable[[Step], None]
 ) -> Outcome | None:
     """Run until the end or until SIGINT or SIGTERM; None when stopped."""
-    playing = asyncio.create_task(Driver(scenario, access, manner, watch).run())
+    driver = Driver(scenario, access, manner, watch)
+    playing = asyncio.create_task(driver.run())
+
+    def stop() -> None:
+        driver.stop()
+        playing.cancel()
+
     for sign in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(sign, playing.cancel)
+        asyncio.get_running_loop().add_signal_handler(sign, stop)
     try:
         return await playing
     except asyncio.CancelledError:

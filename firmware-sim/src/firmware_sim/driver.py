@@ -24,7 +24,7 @@ from firmware_sim.wire import CLOCK_TOPIC, Publication, encode_tick
 
 MINUTE = 60_000
 AFTERWARDS = 10 * MINUTE
-SMOOTH = 0.25  # real seconds between two ticks of a paced run
+SMOOTH = 0.1  # real seconds between two ticks of a paced run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +143,11 @@ class Driver:
         self._units = {device: self._unit(device) for device in self._present()}
         self._labels: dict[str, str] = {}
         self._started = 0.0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ask it to end after the step it is in; a cancellation may be swallowed on the way."""
+        self._stopping = True
 
     async def run(self) -> Outcome:
         """From the first tick to the last; leaves no connection open, whatever happens."""
@@ -164,6 +169,8 @@ class Driver:
         await self._tick()
         await self._settle(list(self._units.values()))
         while (instant := self._next()) is not None:
+            if self._stopping:
+                raise asyncio.CancelledError
             await self._settle([unit for unit in self._units.values() if unit.fallen])
             self._now = await self._reach(instant)
             await self._tick()

@@ -234,7 +234,8 @@ class Unit:
 
     async def _something(self) -> bool:
         try:
-            await asyncio.wait_for(self._changed.wait(), RECEIPT_WITHIN)
+            async with asyncio.timeout(RECEIPT_WITHIN):
+                await self._changed.wait()
         except TimeoutError:
             return False
         return True

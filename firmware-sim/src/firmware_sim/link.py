@@ -22,7 +22,7 @@ _QUIET = logging.getLogger("firmware_sim.mqtt")
 _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
-REFUSED = {1, 2, 4, 5}  # MQTT 3.1.1 return codes that trying again does not mend
+REFUSED = {1, 2, 4, 5, 132, 133, 134, 135}  # CONNACK codes that trying again does not mend
 ABREAST = 10  # publishes awaiting their PUBACK at once; the broker allows 20
 ANSWER_WITHIN = 10.0
 
@@ -109,7 +109,7 @@ class Link:
         try:
             await client.__aenter__()
         except MqttConnectError as error:
-            if error.rc in REFUSED:
+            if getattr(error.rc, "value", error.rc) in REFUSED:
                 who = self._login.user or "without a login"
                 raise RefusedError(f"{self._login.client_id} ({who}): {error}") from error
             raise LinkDownError(str(error)) from error
@@ -193,8 +193,7 @@ class Link:
         self._client = self._reader = None
         if reader is not None:
             reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reader
+            await asyncio.wait([reader], timeout=ANSWER_WITHIN)
         if client is not None:
             with contextlib.suppress(aiomqtt.MqttError, OSError):
                 await client.__aexit__(None, None, None)

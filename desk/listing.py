@@ -67,6 +67,8 @@ def _printed(row: Any, timezone: str | None) -> dict[str, Any]:
 
 
 def _value(name: str, value: Any, timezone: str | None) -> Any:
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, int) and (name in INSTANTS or name.endswith("_at")):
         return rfc3339(value, timezone)
     if isinstance(value, tuple):

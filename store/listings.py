@@ -116,7 +116,7 @@ def _walk(engine: Engine, stream: _Stream, page: int) -> Iterator[RowMapping]:
 
 
 def _merged(engine: Engine, streams: Sequence[_Stream], asked: Filter) -> Iterator[RowMapping]:
-    page = max(PAGE // max(len(streams), 1), 50)
+    page = max(PAGE // max(len(streams), 1), 250)
     walks = [_walk(engine, stream.within(asked), page) for stream in streams]
     return merge(*walks, key=lambda row: (row["key_1"], row["key_2"]))
 

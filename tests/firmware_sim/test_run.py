@@ -48,9 +48,14 @@ async def responding(responder: Responder) -> AsyncIterator[Responder]:
     try:
         yield responder
     finally:
-        while not task.done():  # Python 3.11's wait_for can swallow a cancellation
-            task.cancel()
-            await asyncio.wait([task], timeout=0.2)
+        await end(task)
+
+
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel for sure: Python 3.11's `wait_for`, used by aiomqtt, can swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)
 
 
 def ignore(_step: Step) -> None:
@@ -173,7 +178,7 @@ async def test_a_killed_broker_is_waited_for(broker):
     serving = asyncio.create_task(serve(stop))
     _, file = await play(broker.port, "normal-day", watch, patience=30)
     stop.set()
-    serving.cancel()
+    await end(serving)
     await asyncio.gather(serving, *kills, return_exceptions=True)
     assert kills
     assert sum(len(records) for records in kept.values()) == file["counts"]["records"]

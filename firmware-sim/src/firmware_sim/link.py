@@ -24,7 +24,7 @@ _QUIET.propagate = False
 
 REFUSED = {1, 2, 4, 5, 132, 133, 134, 135}  # CONNACK codes that trying again does not mend
 ABREAST = 10  # publishes awaiting their PUBACK at once; the broker allows 20
-ANSWER_WITHIN = 10.0
+ANSWER_WITHIN = 5.0
 
 
 class LinkDownError(ConnectionError):

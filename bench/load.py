@@ -1,5 +1,7 @@
 """Load: check-ins encoded before the clock starts, published at QoS 1 over a few sockets.
 
+Only the time is written in as a chunk leaves: to be late for a round would be another load.
+
 One logged-in user may write every device's topic, so that a handful of connections carries the
 whole fleet; what one device says stays on one connection, in order. MQTT 3.1.1: the broker sends
 nothing back but the acknowledgements, four bytes each, and sets no receive maximum of its own.
@@ -10,6 +12,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +23,8 @@ CHUNK = 50
 """Packets handed to the kernel at once."""
 IN_FLIGHT = 1_000
 """Packets the broker may owe an acknowledgement for, on each connection."""
+LATER = "#" * 13
+"""Where the time of publishing comes: milliseconds since the epoch, as long as this."""
 STUCK_S = 60.0
 BOOT = "5f0e9c2a"
 UP_MS = 3_600_000
@@ -45,15 +50,15 @@ class Load:
     last: dict[str, int]
 
 
-def encode(fleet: Sequence[Handheld], first_seq: int, messages: int, now: int) -> Load:
-    """Check-ins of the devices in turn, as if each was read and sent at `now` (ms)."""
+def encode(fleet: Sequence[Handheld], first_seq: int, messages: int) -> Load:
+    """Check-ins of the devices in turn, read and sent when they are published."""
     packets: list[list[bytes]] = [[] for _ in range(LINKS)]
     last: dict[str, int] = {}
     size = 0
     for index in range(messages):
         turn, place = divmod(index, len(fleet))
         handheld, seq = fleet[place], first_seq + turn
-        payload = _check_in(handheld, seq, now)
+        payload = _check_in(handheld, seq)
         stream = packets[place % LINKS]
         topic = f"patrol/v1/{handheld.site}/{handheld.slug}/up/checkin"
         stream.append(_publish(topic.encode(), payload, len(stream) % 65_535 + 1))
@@ -66,11 +71,11 @@ def encode(fleet: Sequence[Handheld], first_seq: int, messages: int, now: int) -
     return Load(streams=streams, messages=messages, payload_bytes=size // messages, last=last)
 
 
-def _check_in(handheld: Handheld, seq: int, now: int) -> bytes:
+def _check_in(handheld: Handheld, seq: int) -> bytes:
     said = {
         "seq": seq,
-        "at": now,
-        "sent": now,
+        "at": LATER,
+        "sent": LATER,
         "boot": BOOT,
         "up": UP_MS,
         "sent_up": UP_MS,
@@ -80,7 +85,7 @@ def _check_in(handheld: Handheld, seq: int, now: int) -> bytes:
         "bat": 87,
         "rssi": -71,
     }
-    return json.dumps(said, separators=(",", ":")).encode()
+    return json.dumps(said, separators=(",", ":")).replace(f'"{LATER}"', LATER).encode()
 
 
 def _publish(topic: bytes, payload: bytes, packet_id: int) -> bytes:
@@ -144,7 +149,8 @@ class _Link:
 
     def send(self) -> None:
         if not self.waiting:
-            self.waiting = memoryview(next(self.chunks))
+            now = b"%d" % (time.time_ns() // 1_000_000)
+            self.waiting = memoryview(next(self.chunks).replace(LATER.encode(), now))
             self.sent = min(self.sent + CHUNK, self.total)
         self.waiting = self.waiting[self.socket.send(self.waiting) :]
 

@@ -144,7 +144,7 @@ def _client(broker: Broker, client_id: str, *, manual_ack: bool) -> mqtt.Client:
     client = mqtt.Client(
         CallbackAPIVersion.VERSION2, client_id, protocol=mqtt.MQTTv5, manual_ack=manual_ack
     )
-    client.enable_logger(None)
+    client.disable_logger()
     client.reconnect_delay_set(min_delay=1, max_delay=10)
     if broker.address.username is not None:
         client.username_pw_set(broker.address.username, broker.address.password)

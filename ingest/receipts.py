@@ -1,11 +1,11 @@
 """Receipts: what is on disk, told to the device that may now forget it.
 
-They are cumulative, so QoS 0 is enough and the newest says all. A device that sends much gets one in
-`APART_S`; every input is answered within a second (contract §3).
+They are cumulative, so QoS 0 is enough and the newest says all. They leave in rounds `APART_S` apart:
+one who speaks after a silence is answered at once, one who sends much gets one a round. The contract
+(§3) asks for an answer within a second.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Mapping
 
 from devices import codec, topics
@@ -16,8 +16,8 @@ from ingest.writer import Covered
 from store.coverages import Key
 
 APART_S = 0.1
-REMEMBERED = 20_000
-"""Devices whose last receipt is remembered; what is forgotten only costs one receipt too early."""
+"""Less costs the service and the broker a message more; more holds up a device that empties its
+store, which has at most 20 records under way."""
 
 
 class Receipts:
@@ -29,24 +29,23 @@ class Receipts:
         self._ledger = ledger
         self._waiting: dict[Key, Covered] = {}
         self._photos: dict[str, list[str]] = {}
-        self._last: OrderedDict[Key, float] = OrderedDict()
+        self._next = 0.0  # when the next round may leave, on the loop's clock
 
     def tell(self, receipts: Mapping[Key, Covered], photos: Mapping[str, list[str]]) -> None:
-        """Tell each device now, or, where it was told a moment ago, soon."""
-        loop = asyncio.get_running_loop()
+        """Tell the devices now, or, where others were told a moment ago, soon."""
         for device, names in photos.items():
             self._photos.setdefault(device, []).extend(names)
-        for key, covered in receipts.items():
-            due = self._last.get(key, 0.0) + APART_S
-            if key not in self._waiting:
-                if due <= loop.time():
-                    loop.call_soon(self._send, key)
-                else:
-                    loop.call_at(due, self._send, key)
-            self._waiting[key] = covered
+        if receipts and not self._waiting:
+            asyncio.get_running_loop().call_at(self._next, self._leave)
+        self._waiting.update(receipts)
 
-    def _send(self, key: Key) -> None:
-        covered = self._waiting.pop(key)
+    def _leave(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for key, covered in waiting.items():
+            self._send(key, covered)
+        self._next = asyncio.get_running_loop().time() + APART_S
+
+    def _send(self, key: Key, covered: Covered) -> None:
         device, epoch = key
         receipt = Receipt(
             ledger=self._ledger,
@@ -58,7 +57,3 @@ class Receipts:
         )
         topic = topics.receipt(covered.site, device)
         self._source.publish(topic, codec.encode_receipt(receipt), qos=0)
-        self._last[key] = asyncio.get_running_loop().time()
-        self._last.move_to_end(key)
-        if len(self._last) > REMEMBERED:
-            self._last.popitem(last=False)

@@ -120,8 +120,7 @@ class _Batch:
         for item in items:
             if isinstance(item, Taken):
                 arrival = self._writer.arrivals.span(self._connection, next_id, item.row.sent)
-                row = item.row._replace(id=next_id, arrival_id=arrival)
-                span.append(item._replace(row=row))
+                span.append(Taken(item.row.numbered(next_id, arrival), *item[1:]))
                 next_id += 1
             elif isinstance(item, Marked):
                 self._append_span(span)

@@ -1,7 +1,8 @@
 """Coverage of each (device, epoch): what receipts may claim, kept in step with what is on disk."""
 
+import json
+
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.coverage import NOTHING
 from devices.coverage import Coverage as Covered
@@ -76,11 +77,11 @@ class CoverageBook:
         if not self._dirty:
             return
         rows = [
-            {"device": key[0], "epoch": key[1], "state": covered.to_state(), "touched_at": now}
+            (*key, _encode(covered.to_state()), now)
             for key in self._dirty
             if (covered := self._covered.get(key)) is not None
         ]
-        connection.execute(_UPSERT, rows)
+        connection.exec_driver_sql(_UPSERT, rows)
         self._dirty.clear()
 
     def _admit(self, key: Key) -> bool:
@@ -100,8 +101,10 @@ class CoverageBook:
         return covered
 
 
-_insert = upsert(COVERAGE)
-_UPSERT = _insert.on_conflict_do_update(
-    index_elements=["device", "epoch"],
-    set_={"state": _insert.excluded.state, "touched_at": _insert.excluded.touched_at},
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+# a row for each device of each batch: as it goes to the driver, without a detour
+_UPSERT = (
+    "INSERT INTO coverage (device, epoch, state, touched_at) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (device, epoch) DO UPDATE "
+    "SET state = excluded.state, touched_at = excluded.touched_at"
 )

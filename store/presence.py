@@ -41,7 +41,7 @@ class PresenceBook:
 
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
-        self._heard: dict[int, Instant] = {}
+        self._heard: dict[int, list[list[Instant]]] = {}
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction it came from did not commit."""
@@ -53,7 +53,7 @@ class PresenceBook:
         known = self._device(connection, device_id)
         if not known.online:
             self._turn(connection, device_id, known, True, at)
-        self._heard[device_id] = at
+        self._hear(device_id, at)
 
     def status(
         self,
@@ -76,8 +76,8 @@ class PresenceBook:
         if known.online is not status.online:
             self._turn(connection, device_id, known, status.online, at)
         if status.online and not retained:
-            self._heard[device_id] = at
-        _fold(connection, device_id, status, at)
+            self._hear(device_id, at)
+        _fold(connection, device_id, status, at, live=not retained)
         return True
 
     def epoch(self, connection: Connection, device_id: int) -> int:
@@ -87,21 +87,30 @@ class PresenceBook:
     def flush(self, connection: Connection) -> None:
         """Write the contacts of the devices heard since the last flush."""
         longer: list[tuple[Instant, int]] = []
-        for device_id, at in self._heard.items():
+        for device_id, spans in self._heard.items():
             known = self._known[device_id]
-            if known.contact is None or at - known.until > CONTACT_GAP_MS:
-                span = {"device_id": device_id, "since": at, "until": at}
-                row = connection.execute(insert(CONTACT).values(span).returning(CONTACT.c.id))
-                known.contact = row.scalar_one()
-            elif at > known.until:
-                longer.append((at, known.contact))
-            known.until = max(known.until, at)
+            for since, until in spans:
+                if known.contact is None or since - known.until > CONTACT_GAP_MS:
+                    span = {"device_id": device_id, "since": since, "until": until}
+                    row = connection.execute(insert(CONTACT).values(span).returning(CONTACT.c.id))
+                    known.contact = row.scalar_one()
+                elif until > known.until:
+                    longer.append((until, known.contact))
+                known.until = max(known.until, until)
         if longer:
             connection.exec_driver_sql(_LONGER, longer)
         if self._heard:
-            heard = [(at, device) for device, at in self._heard.items()]
+            heard = [(spans[-1][1], device) for device, spans in self._heard.items()]
             connection.exec_driver_sql(_HEARD, heard)
         self._heard.clear()
+
+    def _hear(self, device_id: int, at: Instant) -> None:
+        """Keep every contact of the batch: one that follows a tick of hours may not swallow any."""
+        spans = self._heard.setdefault(device_id, [])
+        if spans and at - spans[-1][1] <= CONTACT_GAP_MS:
+            spans[-1][1] = max(spans[-1][1], at)
+        else:
+            spans.append([at, at])
 
     def _device(self, connection: Connection, device_id: int) -> _Known:
         known = self._known.get(device_id)
@@ -140,7 +149,9 @@ _LONGER = "UPDATE contact SET until = ? WHERE id = ?"
 _HEARD = "UPDATE device_state SET heard_at = ? WHERE device_id = ?"
 
 
-def _fold(connection: Connection, device_id: int, status: Status, at: Instant) -> None:
+def _fold(
+    connection: Connection, device_id: int, status: Status, at: Instant, *, live: bool
+) -> None:
     told: dict[str, Any] = {
         "boot": status.boot,
         "epoch": status.epoch,
@@ -150,7 +161,7 @@ def _fold(connection: Connection, device_id: int, status: Status, at: Instant) -
         "model": status.model,
         "queue": status.queue,
         "oldest": status.oldest,
-        "skew_ms": None if status.sent is None else status.sent - at,
+        "skew_ms": status.sent - at if live and status.sent is not None else None,
     }
     values = {name: value for name, value in told.items() if value is not None}
     row = upsert(STATE).values(device_id=device_id, status_at=at, online=status.online, **values)

@@ -9,7 +9,7 @@ integer keys; the slugs people and devices use stand in `slug` columns.
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 
@@ -348,16 +348,21 @@ class Photo(SQLModel, table=True):
 
 
 class Obligation(SQLModel, table=True):
-    """A promise with a clock: a round, or the longest gap of one checkpoint in one window."""
+    """A promise with a clock: a round, the longest gap of a checkpoint in a window, a quota.
+
+    What it owes is the snapshot of its plan version, or, where a period profile changed that for
+    some days, `profiled_plan`; the day classes by which it was made are `calendar_version`.
+    """
 
     __tablename__ = "obligation"
     __table_args__ = (
         Index("obligation_wake", "wake", sqlite_where=text("wake IS NOT NULL")),
         Index("obligation_site_opens", "site_id", "opens"),
+        Index("obligation_quota", "site_id", "opens", sqlite_where=text("kind = 'quota'")),
     )
     id: int | None = Field(default=None, primary_key=True)
     key: str = Field(unique=True)
-    kind: str  # `round` or `gap`
+    kind: str  # `round`, `gap` or `quota`
     site_id: int
     plan_id: int
     plan_version_id: int
@@ -371,6 +376,12 @@ class Obligation(SQLModel, table=True):
     expected: int
     visited: int = 0
     alarm: bool = False  # a gap with a breached stretch that nobody has ended by a visit
+    scored: bool = Field(
+        default=True, sa_column=Column(Boolean, nullable=False, server_default=text("1"))
+    )  # false: the class of its day was not known
+    owner_id: int | None = None  # the person who answers for it, frozen when it opens
+    calendar_id: int | None = None  # calendar_version
+    profiled_id: int | None = None  # profiled_plan
 
 
 class VerdictRow(SQLModel, table=True):
@@ -448,6 +459,121 @@ class HazardStep(SQLModel, table=True):
     __tablename__ = "hazard_step"
     hazard: str = Field(primary_key=True)
     entry_id: int = Field(primary_key=True)
+
+
+# What people decide ahead ------------------------------------------------------------------------
+
+
+class CalendarTable(SQLModel, table=True):
+    """A version of a bureau's table of day classes: terms, exams, sensitive periods, days off.
+
+    It holds for one site, for the sites below a grid node, or, both null, for all.
+    """
+
+    __tablename__ = "calendar_table"
+    __table_args__ = (
+        UniqueConstraint("name", "version"),
+        Index("calendar_table_current", "name", unique=True, sqlite_where=text("ended_at IS NULL")),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    version: int
+    site_id: int | None = None
+    node_id: int | None = None
+    imported_at: int = _big()
+    author: str
+    source: str
+    digest: str
+    document: Any = _json()  # rules.daytables.DayTable
+    ended_at: int | None = _big(nullable=True)  # replaced or retired
+
+
+class CalendarVersion(SQLModel, table=True):
+    """The day classes by which obligations were made: one row shared by all of them."""
+
+    __tablename__ = "calendar_version"
+    id: int | None = Field(default=None, primary_key=True)
+    digest: str = Field(unique=True)
+    document: Any = _json()  # rules.calendar.Calendar
+
+
+class PeriodProfile(SQLModel, table=True):
+    """More visits or shorter gaps for some days (特殊时期); never changed, only ended."""
+
+    __tablename__ = "period_profile"
+    __table_args__ = (
+        Index("period_profile_current", "slug", unique=True, sqlite_where=text("ended_at IS NULL")),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    slug: str
+    site_id: int | None = None
+    node_id: int | None = None
+    plan: str | None = None  # its slug; null: every plan of these sites
+    document: Any = _json()  # rules.profiles.Profile
+    author: str
+    reason: str
+    made_at: int = _big()
+    ended_at: int | None = _big(nullable=True)
+
+
+class ProfiledPlan(SQLModel, table=True):
+    """What a plan version owes under period profiles: a snapshot shared by those rounds."""
+
+    __tablename__ = "profiled_plan"
+    __table_args__ = (UniqueConstraint("plan_version_id", "digest"),)
+    id: int | None = Field(default=None, primary_key=True)
+    plan_version_id: int
+    digest: str
+    terms: Any = _json()  # rules.plans.Plan
+
+
+class Excuse(SQLModel, table=True):
+    """Obligations of a site, or of one plan, that open in `[since, until)` are excused."""
+
+    __tablename__ = "excuse"
+    __table_args__ = (Index("excuse_site", "site_id", "until"),)
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int
+    plan_id: int | None = None
+    since: int = _big()
+    until: int = _big()
+    author: str
+    reason: str
+    made_at: int = _big()
+    entry_id: int
+
+
+class Silence(SQLModel, table=True):
+    """Events that are not told in `[since, until)`: of a kind, a site, or both."""
+
+    __tablename__ = "silence"
+    __table_args__ = (Index("silence_until", "until"),)
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str | None = None
+    site_id: int | None = None
+    since: int = _big()
+    until: int = _big()
+    author: str
+    reason: str
+    made_at: int = _big()
+    entry_id: int
+
+
+class Substitution(SQLModel, table=True):
+    """Who walks a plan in somebody's place (代班) in `[since, until)`; who answers stays."""
+
+    __tablename__ = "substitution"
+    __table_args__ = (Index("substitution_plan", "plan_id", "until"),)
+    id: int | None = Field(default=None, primary_key=True)
+    plan_id: int
+    person_id: int
+    for_id: int
+    since: int = _big()
+    until: int = _big()
+    author: str
+    reason: str
+    made_at: int = _big()
+    entry_id: int
 
 
 # What the series is fed from ---------------------------------------------------------------------

@@ -20,7 +20,6 @@ PERSON = Person.__table__  # type: ignore[attr-defined]
 OUTAGE = Outage.__table__  # type: ignore[attr-defined]
 
 _COLUMNS = (
-    ENTRY.c.id,
     ENTRY.c.device_id,
     ENTRY.c.epoch,
     ENTRY.c.seq,
@@ -74,20 +73,22 @@ def reads_for(
 
 
 def _read(connection: Connection, row: Row[*tuple[Any, ...]], due: Instant) -> Read:
-    found = timing(at=row.at, sent=row.sent, after=row.after, before=row.before)
-    at = row.at if row.corrected is None else row.corrected
-    late = row.after >= due
+    # Every read of a round comes through here; a row's names would cost more than all the rest.
+    device_id, epoch, seq, told_at, sent, received_at, after, before = row[:8]
+    corrected, checkpoint, device, person = row[8:]
+    at = told_at if corrected is None else corrected
+    late = after >= due
     return Read(
-        identity=str(Identity(row.device, row.epoch, row.seq)),
-        checkpoint=row.checkpoint,
-        device=row.device,
-        person=row.person,
+        identity=str(Identity(device, epoch, seq)),
+        checkpoint=checkpoint,
+        device=device,
+        person=person,
         at=at,
-        told_at=row.at,
-        trust=found.trust,
-        after=row.after,
-        received_at=row.received_at,
-        cut_off=late and not anything_arrived(connection, row.device_id, at, due),
+        told_at=told_at,
+        trust=timing(at=told_at, sent=sent, after=after, before=before).trust,
+        after=after,
+        received_at=received_at,
+        cut_off=late and not anything_arrived(connection, device_id, at, due),
     )
 
 

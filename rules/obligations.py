@@ -103,8 +103,9 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
     bearing = _bearing(obligation, reads, known.siblings)
     counted = [read for read in bearing if _counts(read, obligation)]
     found = _ended_before(judge(obligation, counted, clock), obligation, known)
+    undone = _undone(obligation, counted, found, known, clock)
     if clock < obligation.due:
-        return _pending(obligation, found, known)
+        return replace(_pending(obligation, found, known), withdrawn=undone)
     first = found.standing
     if any(read.after >= obligation.due for read in counted):
         in_time = [read for read in counted if read.after < obligation.due]
@@ -117,6 +118,7 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
         reason=_REASONS.get(standing, found.reason),
         at=obligation.due,
         waiting=_waiting(obligation, found, bearing),
+        withdrawn=undone,
         first=_fair(first, known),
         waited=known.waited,
     )
@@ -128,7 +130,9 @@ def flip(obligation: Obligation, last: Verdict | None, verdict: Verdict) -> Flip
     While pending only stretches are told: progress is not a revision.
     """
     if last is None:
-        told = verdict.standing is not Standing.PENDING or bool(verdict.stretches)
+        told = verdict.standing is not Standing.PENDING or bool(
+            verdict.stretches or verdict.withdrawn
+        )
     else:
         told = _facts(last) != _facts(verdict)
     return Flip(obligation=obligation, was=last, now=verdict) if told else None
@@ -173,6 +177,31 @@ def _ended_before(found: Finding, obligation: Obligation, known: Known) -> Findi
         return found
     *others, last = found.stretches
     return replace(found, stretches=(*others, replace(last, ended_at=min(after))))
+
+
+def _undone(
+    obligation: Obligation,
+    counted: Sequence[Read],
+    found: Finding,
+    known: Known,
+    clock: Instant,
+) -> tuple[Stretch, ...]:
+    """Stretches that whoever looked at every marker had to raise, and that are none any more.
+
+    Between two arrivals the evidence is that of the earlier ones, up to the marker before the
+    next: what was raised then is told as withdrawn, whether or not somebody looked just then, so
+    that the events are a function of the evidence and not of when it was judged (design, law 3).
+    """
+    if not isinstance(obligation.terms, Gap):
+        return ()
+    ends = [*sorted({read.after for read in counted if read.after < clock}), clock]
+    raised: dict[Instant, Stretch] = {}
+    for end in ends[:-1]:
+        seen = [read for read in counted if read.after < end]
+        if seen or known.reachable:
+            raised |= {s.start: s for s in JUDGES[Gap](obligation, seen, end).stretches}
+    still = {stretch.start for stretch in found.stretches}
+    return tuple(raised[start] for start in sorted(raised) if start not in still)
 
 
 def _counts(read: Read, obligation: Obligation) -> bool:
@@ -243,7 +272,7 @@ def _verdict(
 def _facts(verdict: Verdict) -> tuple[object, ...]:
     """What a revision tells; how long it waited and when to wake are not part of it."""
     if verdict.standing is Standing.PENDING:
-        return (verdict.standing, verdict.stretches)
+        return (verdict.standing, verdict.stretches, verdict.withdrawn)
     return (
         verdict.standing,
         verdict.reason,
@@ -252,4 +281,5 @@ def _facts(verdict: Verdict) -> tuple[object, ...]:
         dict(verdict.evidence),
         verdict.waiting,
         verdict.stretches,
+        verdict.withdrawn,
     )

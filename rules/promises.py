@@ -1,6 +1,6 @@
 """The values of `rules.obligations`: what is owed, what a judge reads, what it answers. Frozen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -75,7 +75,10 @@ Terms = Round | Gap
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obligation:
-    """A promise with a clock, frozen when it opens. Instants in ms; `early` a span in ms."""
+    """A promise with a clock, frozen when it opens. Instants in ms; `early` a span in ms.
+
+    `scored` false: the class of its day was not known, so that it may not have been owed at all.
+    """
 
     key: str
     site: str
@@ -85,6 +88,7 @@ class Obligation:
     closes: Instant
     due: Instant
     early: int
+    scored: bool = True
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -139,6 +143,8 @@ class Verdict:
     were first visited in [closes, due). `evidence`: checkpoint -> identity of its first read
     that counts. `waiting`: identities of late reads that could change the verdict, once a person
     has accepted them. `first`: the standing by what had arrived before due; None while pending.
+    `withdrawn`: stretches of a gap that were right to raise by what had arrived by then, and that
+    later evidence has undone.
     `waited`: the marker of due never came, so it was judged a while later (contract §6).
     `wake`: the next instant at which time alone may change it; None when there is none.
     """
@@ -152,6 +158,7 @@ class Verdict:
     evidence: Mapping[str, str] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
     stretches: tuple[Stretch, ...] = ()
+    withdrawn: tuple[Stretch, ...] = ()
     first: Standing | None = None
     waited: bool = False
     wake: Instant | None = None
@@ -167,7 +174,8 @@ class Verdict:
             "missing": list(self.missing),
             "evidence": dict(self.evidence),
             "waiting": list(self.waiting),
-            "stretches": [[s.start, s.breached_at, s.ended_at] for s in self.stretches],
+            "stretches": _told(self.stretches),
+            "withdrawn": _told(self.withdrawn),
             "first": None if self.first is None else self.first.value,
             "waited": self.waited,
             "wake": self.wake,
@@ -183,15 +191,24 @@ class Verdict:
             at=document["at"],
             reason=Reason(document["reason"]),
             evidence=dict(document["evidence"]),
-            stretches=tuple(
-                Stretch(start=start, breached_at=breached, ended_at=ended)
-                for start, breached, ended in document["stretches"]
-            ),
+            stretches=_read(document["stretches"]),
+            withdrawn=_read(document["withdrawn"]),
             first=None if first is None else Standing(first),
             waited=document["waited"],
             wake=document["wake"],
             **lists,
         )
+
+
+def _told(stretches: Iterable[Stretch]) -> list[list[Instant | None]]:
+    return [[s.start, s.breached_at, s.ended_at] for s in stretches]
+
+
+def _read(stretches: Iterable[Sequence[Any]]) -> tuple[Stretch, ...]:
+    return tuple(
+        Stretch(start=start, breached_at=breached, ended_at=ended)
+        for start, breached, ended in stretches
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

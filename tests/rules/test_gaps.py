@@ -1,6 +1,8 @@
 """The longest allowed gap: the clock starts at opens, each visit restarts it (contract §6)."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rules.obligations import (
     Gap,
@@ -175,3 +177,22 @@ def test_overlapping_windows_share_a_visit() -> None:
     """A gap is not served by a visit but restarted: one visit counts in every window it is in."""
     twin = Known(marker=1510, siblings=(GAP,))
     assert settle(GAP, [read(at) for at in EVEN], twin, 1510).standing is Standing.COMPLETED
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1000, 1600), st.integers(0, 400)),
+        max_size=8,
+        unique_by=lambda v: v[0],
+    )
+)
+def test_who_looks_once_tells_what_who_looked_always_told(visits: list[tuple[int, int]]) -> None:
+    """Which stretches are told, raised or withdrawn, does not depend on when anybody looked."""
+    reads = [read(at, after=at + delay, cut_off=True) for at, delay in visits]
+    looked: set[int] = set()
+    for marker in range(1000, 2100):
+        seen = [one for one in reads if one.after < marker]
+        verdict = settle(GAP, seen, Known(marker=marker), marker)
+        looked |= {stretch.start for stretch in verdict.stretches}
+    last = settle(GAP, reads, Known(marker=2100), 2100)
+    assert looked == {stretch.start for stretch in (*last.stretches, *last.withdrawn)}

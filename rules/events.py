@@ -205,12 +205,13 @@ def _told(obligation: Obligation, now: Verdict, plan: Plan) -> Words:
 
 def _stretches(flip: Flip, plan: Plan) -> Iterator[Notice]:
     """Stretches that are new or have changed, and those that later evidence has undone."""
-    was = {s.start: s for s in (flip.was.stretches if flip.was else ())}
+    told = (*flip.now.withdrawn, *(flip.was.stretches if flip.was else ()))
+    was = {s.start: s for s in told}
     now = {s.start: s for s in flip.now.stretches}
     for start in sorted(was.keys() | now.keys()):
         if start not in now:
-            told = flip.now.standing is not Standing.UNKNOWN
-            yield _overdue(flip.obligation, was[start], plan, withdrawn=_REFUTED[told])
+            refuted = _REFUTED[flip.now.standing is not Standing.UNKNOWN]
+            yield _overdue(flip.obligation, was[start], plan, withdrawn=refuted)
         elif was.get(start) != now[start]:
             yield _overdue(flip.obligation, now[start], plan, withdrawn=None)
 

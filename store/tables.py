@@ -9,7 +9,18 @@ integer keys; the slugs people and devices use stand in `slug` columns.
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlmodel import Field, SQLModel
 
 
@@ -253,7 +264,22 @@ class Correction(SQLModel, table=True):
     entry_id: int = Field(primary_key=True)
     site_id: int
     at: int = _big()
-    how: str  # rules.clocks.Trust
+    how: str  # rules.promises.Trust
+
+
+class StatusClock(SQLModel, table=True):
+    """What a live status said of its device's clock; of the last minutes only.
+
+    Check-ins say it by their own columns, and statuses are no entries.
+    """
+
+    __tablename__ = "status_clock"
+    __table_args__ = (Index("status_clock_after", "after"),)
+    id: int | None = Field(default=None, primary_key=True)
+    device_id: int
+    after: int = _big()
+    before: int = _big()
+    sent: int = _big()
 
 
 class Coverage(SQLModel, table=True):
@@ -315,6 +341,7 @@ class Quarantine(SQLModel, table=True):
         Index("quarantine_identity", "device", "epoch", "seq"),
         Index("quarantine_hash", "sha256"),
         Index("quarantine_bucket_day", "bucket", "day"),
+        Index("quarantine_asked", "id", sqlite_where=text("state = 'asked'")),
     )
     id: int | None = Field(default=None, primary_key=True)
     topic: str
@@ -332,6 +359,12 @@ class Quarantine(SQLModel, table=True):
     payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     whole: bool = True  # false: `payload` is the first 256 bytes
     copies: int = 1
+    state: str = Field(
+        default="kept",
+        sa_column=Column(String, nullable=False, server_default=text("'kept'")),
+    )  # store.quarantine.State
+    settled_at: int | None = _big(nullable=True)  # when it was taken after all, or dropped
+    arrival_id: int | None = None  # the span in which it came in, for when it is taken after all
 
 
 class Photo(SQLModel, table=True):
@@ -359,6 +392,7 @@ class Obligation(SQLModel, table=True):
         Index("obligation_wake", "wake", sqlite_where=text("wake IS NOT NULL")),
         Index("obligation_site_opens", "site_id", "opens"),
         Index("obligation_quota", "site_id", "opens", sqlite_where=text("kind = 'quota'")),
+        Index("obligation_waiting", "site_id", "opens", sqlite_where=text("waiting > 0")),
     )
     id: int | None = Field(default=None, primary_key=True)
     key: str = Field(unique=True)
@@ -376,6 +410,9 @@ class Obligation(SQLModel, table=True):
     expected: int
     visited: int = 0
     alarm: bool = False  # a gap with a breached stretch that nobody has ended by a visit
+    waiting: int = Field(
+        default=0, sa_column=Column(Integer, nullable=False, server_default=text("0"))
+    )  # late reads that a person has to decide on
     scored: bool = Field(
         default=True, sa_column=Column(Boolean, nullable=False, server_default=text("1"))
     )  # false: the class of its day was not known
@@ -399,6 +436,47 @@ class VerdictRow(SQLModel, table=True):
     missing: Any = _json()  # checkpoint slugs
     late: Any = _json()  # checkpoint slugs visited in the grace
     document: Any = _json()  # the whole rules.obligations.Verdict
+
+
+class Decision(SQLModel, table=True):
+    """What a person decided: of a round (excuse, call-missed), or of a late read (accept, reject).
+
+    The key is that of the action in `entry`; of several about one thing the latest holds.
+    """
+
+    __tablename__ = "decision"
+    __table_args__ = (
+        Index("decision_obligation", "obligation_id"),
+        Index("decision_entry", "entry_id"),
+    )
+    id: int = Field(primary_key=True)
+    do: str  # rules.promises.Do
+    obligation_id: int | None = None
+    entry_id: int | None = None
+    author: str
+    at: int = _big()
+    reason: str
+
+
+class Mark(SQLModel, table=True):
+    """What is odd about a check-in, as all that is known now says; refuted ones are gone."""
+
+    __tablename__ = "mark"
+    __table_args__ = (Index("mark_site_at", "site_id", "at"),)
+    entry_id: int = Field(primary_key=True)
+    kind: str = Field(primary_key=True)  # rules.marks.MarkKind
+    site_id: int
+    at: int = _big()  # when the check-in happened, corrected where its clock was
+    data: Any = _json()
+
+
+class Doubt(SQLModel, table=True):
+    """A read at `at` may have changed the marks of its site around then: look at them again."""
+
+    __tablename__ = "doubt"
+    id: int | None = Field(default=None, primary_key=True)
+    site_id: int
+    at: int = _big()
 
 
 class EventRow(SQLModel, table=True):

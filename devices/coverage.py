@@ -14,6 +14,10 @@ NOTHING = -1
 MAX_RANGES = 32
 """How many missing ranges a receipt tells."""
 
+MOST_RANGES = 5_000
+"""How many are kept: a device that stores 10,000 records may leave out every second one. A hostile
+one must not make this grow for ever."""
+
 
 class Coverage:
     """The set of kept (or given up) `seq` of one (device, epoch), as what is missing from it.
@@ -22,6 +26,9 @@ class Coverage:
     disjoint, not adjacent and ascending. `start` is where counting began; where it was only
     the first `seq` seen, a lower `seq` or a lower `oldest` moves it down, and what lies between
     becomes missing: a guess is taken back, nothing covered ever is.
+
+    With `MOST_RANGES` missing, a `seq` that would make one more is not counted: it stays missing, or
+    above `upto`, and counts when it is told again. So a receipt claims less than is kept, never more.
 
     A range costs some 100 bytes; every operation but `union` finds its place by bisection.
     """
@@ -55,16 +62,19 @@ class Coverage:
 
     def add(self, seq: int) -> None:
         """`seq` is on disk."""
+        full = len(self.missing) >= MOST_RANGES
         if seq == self.upto + 1:
             self.upto = seq
         elif seq > self.upto:
+            if full:
+                return
             self.missing.append((self.upto + 1, seq - 1))
             self.upto = seq
         elif seq < self.start:
             self.open_below(seq)
             self.add(seq)
         else:
-            self._fill(seq)
+            self._fill(seq, full)
 
     def open_below(self, oldest: int) -> None:
         """The device stores `oldest`: what counting skipped from there on is missing.
@@ -74,6 +84,8 @@ class Coverage:
         """
         if oldest >= self.start:
             return
+        if len(self.missing) >= MOST_RANGES:
+            oldest = 0  # once and for all, or every lower one would add a range
         first, self.start = self.start, oldest
         if self.upto < first:
             self.upto = oldest - 1
@@ -148,11 +160,13 @@ class Coverage:
         index = bisect_right(self.missing, (seq, MAX_SAFE + 1)) - 1
         return index if index >= 0 and seq <= self.missing[index][1] else None
 
-    def _fill(self, seq: int) -> None:
+    def _fill(self, seq: int, full: bool) -> None:
         index = self._place(seq)
         if index is None:
             return
         first, last = self.missing[index]
+        if full and first < seq < last:
+            return
         self.missing[index : index + 1] = _real((first, seq - 1), (seq + 1, last))
 
 

@@ -17,3 +17,5 @@ class Reason(StrEnum):
     RETIRED_DEVICE = "retired-device"
     UNKNOWN_TOPIC = "unknown-topic"
     BAD_PHOTO = "bad-photo"
+    UNHANDLED = "unhandled"
+    """The service itself failed at it, which is a fault of ours: its log says how."""

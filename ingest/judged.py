@@ -26,15 +26,15 @@ class Judged:
         self.until = obligations.judged_until(connection)
         self.alarmed = obligations.alarmed(connection)
 
-    def saw(self, row: Row[*tuple[Any, ...]], verdict: Verdict) -> None:
-        """An obligation was judged."""
+    def saw(self, connection: Connection, row: Row[*tuple[Any, ...]], verdict: Verdict) -> None:
+        """An obligation was judged, and its verdict written."""
         if verdict.standing is not Standing.PENDING:
             self.until[row.site_id] = max(self.until.get(row.site_id, 0), row.due)
         if row.checkpoint_id is None:
             return
         if any(stretch.ended_at is None for stretch in verdict.stretches):
             self.alarmed.add(row.checkpoint_id)
-        elif row.alarm:  # another window of the checkpoint may still be overdue: then ask in vain
+        elif row.alarm and not obligations.is_alarmed(connection, row.checkpoint_id):
             self.alarmed.discard(row.checkpoint_id)
 
     def touch(

@@ -2,6 +2,9 @@
 
 SQLite has one writer. Ours is a thread of its own, so that a commit (an fsync) never holds up the
 event loop, and so that what is remembered beside the tables is only ever touched by one thread.
+
+A database that cannot work now (a full disk, a lock that is held too long) is asked again until it
+can: no part of the service ends because of it, and none goes on as if it had been heard.
 """
 
 import asyncio
@@ -9,11 +12,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from store.database import reading, writing
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
+
+RETRY_S = 1.0
 
 
 class Ledger:
@@ -25,13 +34,16 @@ class Ledger:
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one write transaction; it is committed when this returns."""
+        """Run `work` in one write transaction; it is committed when this returns.
+
+        `work` may run more than once, each time in a transaction of its own.
+        """
 
         def run() -> T:
             with writing(self.engine) as connection:
                 return work(connection)
 
-        return await self.in_writer(run)
+        return await self._again(run, self._writer)
 
     async def in_writer(self, work: Callable[[], T]) -> T:
         """Run `work` in the writer's thread; it opens its own transactions."""
@@ -44,7 +56,16 @@ class Ledger:
             with reading(self.engine) as connection:
                 return work(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        return await self._again(run, self._readers)
+
+    @staticmethod
+    async def _again(run: Callable[[], T], thread: ThreadPoolExecutor) -> T:
+        while True:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(thread, run)
+            except OperationalError as error:
+                log.warning("ledger.refused", error=str(error.orig), next="tried again each second")
+                await asyncio.sleep(RETRY_S)
 
     def close(self) -> None:
         """Wait for what is under way."""

@@ -54,7 +54,8 @@ class Outbox:
             (item.outbox_id, self._source.publish(*_publication(item.event), qos=1))
             for item in pending
         ]
-        taken = [id_ for id_, sending in sendings if await sending.done(TAKEN_WITHIN_S)]
+        done = await asyncio.gather(*(sending.done(TAKEN_WITHIN_S) for _, sending in sendings))
+        taken = [id_ for (id_, _), is_taken in zip(sendings, done, strict=True) if is_taken]
         if taken:
             await self._ledger.write(lambda c: events.told(c, taken))
         if len(taken) < len(pending):

@@ -3,9 +3,11 @@
 A changed plan or calendar remakes only what has not opened; what is open keeps what it owed.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 import structlog
 from sqlalchemy import Connection
@@ -28,49 +30,79 @@ STEP_MS = 3_600_000
 """How far the horizon falls behind before it is made up."""
 PAGE = 500
 """Obligations written in one transaction, so that it stays under 50 ms."""
+PLANS = 100
+"""Plans remade in one transaction, for the same reason."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Owing:
-    """What one instance has made, and until when. `by_ticks`: the clock is a simulator's."""
+    """What one instance has made, and until when.
+
+    `by_ticks`: the clock is a simulator's; then nothing is owed before `first_tick`, though the
+    service may first look when others have followed it.
+    """
 
     ledger: Ledger
     instance: str
     by_ticks: bool
     made_until: Instant | None = None
+    first_tick: Instant | None = None
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """A plan that ends while its rounds are being made must not leave some of them behind."""
 
     async def follow(self, before: Picture | None, picture: Picture, now: Instant) -> None:
-        """Take up what a new version of the registry changed."""
-        effective = now if self.by_ticks else None
-        fresh = set(await self.ledger.write(lambda c: obligations.take_up(c, effective)))
-        changed = fresh if before is None else fresh | _other_calendars(before, picture)
-        until = self.made_until
-        if not changed or until is None:
-            return
-        versions = await self.ledger.read(lambda c: obligations.in_force(c, now, changed))
-        owed = [
-            (version, version.owed(version.since if version.plan_id in fresh else now, until))
-            for version in versions
-        ]
-        await self.ledger.write(lambda c: _remake(c, changed, owed, now))
-        log.info("plans.changed", plans=len(changed))
+        """Take up what a new version of the registry changed.
+
+        `before` None: any calendar may be another one, as after a start.
+        """
+        async with self._turn:
+            await self._take_up(before, picture, now)
 
     async def make(self, now: Instant) -> None:
         """Make what opens up to the horizon, if it has come near."""
+        async with self._turn:
+            await self._make(now)
+
+    async def _take_up(self, before: Picture | None, picture: Picture, now: Instant) -> None:
+        effective = self._begins(now) if self.by_ticks else None
+        fresh = set(await self.ledger.write(lambda c: obligations.take_up(c, effective)))
+        changed = fresh | (_all(picture) if before is None else _other_calendars(before, picture))
+        until = self.made_until
+        if not changed or until is None:
+            return
+        for plans in batched(sorted(changed), PLANS):
+            await self._remake(plans, fresh, now, until)
+        log.info("plans.followed", plans=len(changed), changed=len(fresh))
+
+    async def _remake(
+        self, plans: Sequence[int], fresh: Set[int], now: Instant, until: Instant
+    ) -> None:
+        versions = await self.ledger.read(lambda c: obligations.in_force(c, now, plans))
+        owed = [
+            (version, _owed(version, version.since if version.plan_id in fresh else now, until))
+            for version in versions
+        ]
+        await self.ledger.write(lambda c: _rewrite(c, plans, owed, now))
+
+    async def _make(self, now: Instant) -> None:
         made = self.made_until
         if made is not None and made >= now + HORIZON_MS - STEP_MS:
             return
-        since = made if made is not None else now if self.by_ticks else 0
+        since = made if made is not None else self._begins(now) if self.by_ticks else 0
         until = now + HORIZON_MS
         versions = await self.ledger.read(lambda c: obligations.in_force(c, since))
         for version in versions:
-            owed = version.owed(since, until)
+            owed = _owed(version, since, until)
             for start in range(0, len(owed), PAGE):
                 page = owed[start : start + PAGE]
                 await self.ledger.write(partial(_write, version=version, page=page))
         unknown = [notice for version in versions for notice in _unknown(version, since, until)]
         await self.ledger.write(lambda c: self._made(c, until, unknown, now))
         self.made_until = until
+
+    def _begins(self, now: Instant) -> Instant:
+        """From when on plans that are taken up now count, by a simulator's clock."""
+        return now if self.made_until is not None or self.first_tick is None else self.first_tick
 
     def _made(
         self, connection: Connection, until: Instant, unknown: list[Notice], now: Instant
@@ -79,11 +111,22 @@ class Owing:
         raise_notices(connection, unknown, now)
 
 
+def _owed(version: InForce, since: Instant, until: Instant) -> list[Obligation]:
+    """What a version owes; nothing, said aloud, where its plan makes the rules raise."""
+    try:
+        return version.owed(since, until)
+    except Exception as error:  # one site's plan must not keep the others from being made
+        log.exception(
+            "plan.raised", plan=version.plan.slug, site=version.plan.site, error=str(error)
+        )
+        return []
+
+
 def _write(connection: Connection, version: InForce, page: list[Obligation]) -> None:
     obligations.write(connection, version, page)
 
 
-def _remake(
+def _rewrite(
     connection: Connection,
     plans: Iterable[int],
     owed: Iterable[tuple[InForce, list[Obligation]]],
@@ -93,6 +136,17 @@ def _remake(
         obligations.remove_unopened(connection, plan_id, now)
     for version, promises in owed:
         obligations.write(connection, version, promises)
+
+
+def batched(values: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
+    """`values` in tuples of `size`, the last one shorter (itertools has it from 3.12 on)."""
+    left = iter(values)
+    while batch := tuple(islice(left, size)):
+        yield batch
+
+
+def _all(picture: Picture) -> set[int]:
+    return {plan.plan_id for plan in picture.plans()}
 
 
 def _other_calendars(before: Picture, picture: Picture) -> set[int]:

@@ -5,6 +5,7 @@ loop; everything else happens on the loop.
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ SESSION_EXPIRY_S = 30 * 86_400
 """How long the broker keeps for us what arrives while we are down."""
 
 KEEPALIVE_S = 20
+RENEW_S = 1.0
+"""Before connecting again, lest two services of one name throw each other out all the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,23 +123,33 @@ class _Queues:
         self._urgent: deque[Delivery] = deque()
         self._usual: deque[Delivery] = deque()
         self._some = asyncio.Event()
+        self._lock = threading.Lock()
 
     def put(self, delivery: Delivery, urgent: bool) -> None:
         queue = self._urgent if urgent else self._usual
-        queue.append(delivery)
-        if len(queue) == 1:
+        with self._lock:
+            queue.append(delivery)
+            first = len(queue) == 1
+        if first:
             self._loop.call_soon_threadsafe(self._some.set)
+
+    def drop(self, session: str) -> None:
+        """Forget what the broker is about to send again, or each reconnect would add a window."""
+        with self._lock:
+            for queue in (self._urgent, self._usual):
+                kept = [delivery for delivery in queue if delivery.session != session]
+                queue.clear()
+                queue.extend(kept)
 
     async def take(self, limit: int) -> list[Delivery]:
         await self._some.wait()
         taken: list[Delivery] = []
-        for queue in (self._urgent, self._usual):
-            while queue and len(taken) < limit:
-                taken.append(queue.popleft())
-        if not (self._urgent or self._usual):
-            self._some.clear()
-            if self._urgent or self._usual:  # one came in between
-                self._some.set()
+        with self._lock:
+            for queue in (self._urgent, self._usual):
+                while queue and len(taken) < limit:
+                    taken.append(queue.popleft())
+            if not (self._urgent or self._usual):
+                self._some.clear()
         return taken
 
 
@@ -193,8 +206,7 @@ class _Link:
         self._client.loop_start()
 
     def hang_up(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        _end(self._client)
 
     def acknowledge(self, token: tuple[int, int]) -> None:
         connection, packet = token
@@ -212,8 +224,9 @@ class _Link:
         if reason.is_failure:
             log.warning("mqtt.refused", session=self.session.name, reason=str(reason))
             return
-        self._connection += 1
-        if self._expected and not flags.session_present:
+        if flags.session_present:
+            self._queues.drop(self.session.name)
+        elif self._expected:
             self._on_fresh(self.session.name)
         self._expected = True
         # Without Retain As Published the flag says what it must say here: this was kept by the
@@ -245,6 +258,7 @@ class _Link:
         _properties: Properties | None,
     ) -> None:
         self.ready = False
+        self._connection += 1  # at once: an acknowledgement must not slip into the next connection
         if reason.is_failure:
             log.warning("mqtt.disconnected", session=self.session.name, reason=str(reason))
         self._changed()
@@ -261,25 +275,31 @@ class _Link:
 
 
 class _Sent:
-    """A publish; done when the broker has acknowledged it."""
+    """A publish; done when the broker has acknowledged it, or can do so no more."""
 
     def __init__(self) -> None:
-        self._done = asyncio.Event()
+        self._over = asyncio.Event()
+        self._taken = False
 
-    def confirm(self) -> None:
-        self._done.set()
+    def settle(self, taken: bool) -> None:
+        self._taken = taken
+        self._over.set()
 
     async def done(self, timeout_s: float) -> bool:
         try:
             async with asyncio.timeout(timeout_s):
-                await self._done.wait()
+                await self._over.wait()
         except TimeoutError:
             return False
-        return True
+        return self._taken
 
 
 class _Sender:
-    """The connection for what the service says. Nothing waits in it: the outbox sends again."""
+    """The connection for what the service says. Nothing waits in it: the outbox sends again.
+
+    Each connection has a client of its own: paho would send what was under way once more, and a
+    marker that comes late tells a lie about everything that came before it.
+    """
 
     def __init__(
         self,
@@ -289,35 +309,41 @@ class _Sender:
         changed: Callable[[], None],
     ) -> None:
         self.ready = False
-        self._address = broker.address
         self._loop = loop
         self._changed = changed
         self._sent: dict[int, _Sent] = {}
-        self._client = _client(broker, client_id, manual_ack=False)
-        self._client.max_inflight_messages_set(1_000)
-        self._client.on_connect = self._connected
-        self._client.on_disconnect = self._disconnected
-        self._client.on_publish = self._published
+        self._broker = broker
+        self._id = client_id
+        self._client = self._new()
+        self._stopped = False
+
+    def _new(self) -> mqtt.Client:
+        client = _client(self._broker, self._id, manual_ack=False)
+        client.max_inflight_messages_set(1_000)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_publish = self._published
+        return client
 
     def start(self) -> None:
+        address = self._broker.address
         self._client.connect_async(
-            self._address.host, self._address.port, keepalive=KEEPALIVE_S, clean_start=True
+            address.host, address.port, keepalive=KEEPALIVE_S, clean_start=True
         )
         self._client.loop_start()
 
     def hang_up(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._stopped = True
+        _end(self._client)
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> _Sent:
         sent = _Sent()
         if not self.ready:
+            sent.settle(False)
             return sent
         info = self._client.publish(topic, payload, qos, retain)
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            return sent
-        if qos == 0:
-            sent.confirm()
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS or qos == 0:
+            sent.settle(info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS)
         else:
             self._sent[info.mid] = sent
         return sent
@@ -335,13 +361,14 @@ class _Sender:
 
     def _disconnected(
         self,
-        _client: mqtt.Client,
+        client: mqtt.Client,
         _userdata: object,
         _flags: mqtt.DisconnectFlags,
         _reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
         self.ready = False
+        self._loop.call_soon_threadsafe(self._cut, client)
         self._changed()
 
     def _published(
@@ -357,4 +384,23 @@ class _Sender:
     def _confirm(self, mid: int) -> None:
         sent = self._sent.pop(mid, None)
         if sent is not None:
-            sent.confirm()
+            sent.settle(True)
+
+    def _cut(self, client: mqtt.Client) -> None:
+        """The connection is gone: what it had not acknowledged is for its sender to send again."""
+        cut, self._sent = self._sent, {}
+        for sent in cut.values():
+            sent.settle(False)
+        if client is self._client and not self._stopped:
+            self._client = self._new()
+            self._loop.run_in_executor(None, _end, client)
+            self._loop.call_later(RENEW_S, self._renewed, self._client)
+
+    def _renewed(self, client: mqtt.Client) -> None:
+        if client is self._client and not self._stopped:
+            self.start()
+
+
+def _end(client: mqtt.Client) -> None:
+    client.disconnect()
+    client.loop_stop()

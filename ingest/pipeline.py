@@ -1,15 +1,16 @@
 """From the source to the ledger and back: take, decode, place, commit, acknowledge, receipt.
 
 Nothing is acknowledged before the commit that holds it. A commit that fails (a full disk, a locked
-file) is tried again with the same batch for as long as it takes; meanwhile nothing more is taken, and
-the broker keeps the rest.
+file) is tried again with the same batch until it succeeds or the service is told to stop; meanwhile
+nothing more is taken, and the broker keeps the rest.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError
 
 from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
@@ -66,14 +67,25 @@ class Pipeline:
             await self._handle(take.result())
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
+        try:
+            committed = await self._take(deliveries)
+        except Exception as error:  # a fault of ours must not come back with every restart
+            if len(deliveries) > 1:
+                for delivery in deliveries:
+                    await self._handle((delivery,))
+                return
+            log.exception("message.unhandled", topic=deliveries[0].topic)
+            now = self._clock.now()
+            committed = await self._commit([self._reader.unhandled(deliveries[0], now, error)], now)
+        if committed is None:
+            return
+        self._source.acknowledge(deliveries)
+        self._health.counted(len(deliveries), committed)
+        self._on_committed(committed)
+
+    async def _take(self, deliveries: Sequence[Delivery]) -> Committed | None:
         items = [item for delivery in deliveries for item in self._read(delivery)]
-        if items:
-            committed = await self._commit(items, self._clock.now())
-            self._source.acknowledge(deliveries)
-            self._health.counted(len(deliveries), committed)
-            self._on_committed(committed)
-        else:
-            self._source.acknowledge(deliveries)
+        return await self._commit(items, self._clock.now()) if items else Committed()
 
     def _read(self, delivery: Delivery) -> Sequence[Item]:
         """The items of a delivery, in its place in the stream: a tick is now for what follows it."""
@@ -84,15 +96,23 @@ class Pipeline:
                     self._clock.advance(item.at)
         return items
 
-    async def _commit(self, items: Sequence[Item], now: Instant) -> Committed:
+    async def _commit(self, items: Sequence[Item], now: Instant) -> Committed | None:
+        """Commit until it succeeds; None when told to stop before it did: then nothing is kept."""
         while True:
             try:
                 done = await self._ledger.in_writer(lambda: self._writer.commit(items, now))
-            except DBAPIError as error:
+            except OperationalError as error:
                 why = f"the ledger cannot be written: {error.orig}"
                 self._health.because("ledger", why)
                 log.error("ledger.refused", error=str(error.orig), next="tried again each second")
-                await asyncio.sleep(RETRY_S)
+                if self._stopping.is_set():
+                    return None
+                await self._rest()
             else:
                 self._health.because("ledger", None)
                 return done
+
+    async def _rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_S):
+                await self._stopping.wait()

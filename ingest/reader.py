@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from devices import codec, topics
 from devices.codec import Bad, Photo, Record
@@ -40,6 +41,7 @@ class Taken(NamedTuple):
     topic: str
     raw: bytes
     overtaking: bool
+    retained: bool
     unknown_tag: bool
 
 
@@ -64,7 +66,13 @@ class Pictured(NamedTuple):
 
 Item = Marked | Taken | Said | Pictured | Suspect
 
+log = structlog.get_logger()
+
 NOWHERE = Place()
+LATEST_MARK: Instant = 7_258_118_400_000
+"""2200-01-01T00:00:00Z: no calendar reaches beyond it, and a clock that does is broken."""
+MAX_DETAIL = 200
+_OURS = (f"{topics.ROOT}/service/", topics.CLOCK)
 _KINDS = {CheckIn: EntryKind.CHECKIN, Hazard: EntryKind.HAZARD, Sos: EntryKind.SOS}
 _VIA = {code.name.lower(): code.value for code in ViaCode}
 _COLUMNS = frozenset({"seq", "epoch", "at", "sent", "person", "via"})
@@ -80,17 +88,18 @@ class _Origin(NamedTuple):
 
 @dataclass(slots=True)
 class Reader:
-    """Reads deliveries with the picture of the registry that holds now; `picture` is replaced whole."""
+    """Reads deliveries with the picture of the registry that holds now; `picture` is replaced whole.
+
+    `marker`: the topic of what time is told by: our own markers, or the simulator's clock.
+    """
 
     picture: Picture
     marker: str
 
     def read(self, delivery: Delivery, now: Instant) -> Iterator[Item]:
         """The items of one delivery; `now` is when it was received (ms)."""
-        if delivery.topic in (self.marker, topics.CLOCK):
-            tick = codec.decode_clock(delivery.payload)
-            if not isinstance(tick, Bad):
-                yield Marked(tick.now)
+        if delivery.topic.startswith(_OURS):
+            yield from self._marked(delivery)
             return
         topic = topics.parse_up(delivery.topic)
         if isinstance(topic, BadTopic):
@@ -107,6 +116,22 @@ class Reader:
             case _:
                 for read in codec.decode(topic, delivery.payload):
                     yield self._record(delivery, now, topic, origin, read)
+
+    def unhandled(self, delivery: Delivery, now: Instant, error: Exception) -> Suspect:
+        """A delivery at which we failed ourselves: kept, never a reason to stop."""
+        topic = topics.parse_up(delivery.topic)
+        detail = f"{type(error).__name__}: {error}"[:MAX_DETAIL]
+        return self._suspect(delivery, now, topic.site, topic.device, Reason.UNHANDLED, detail)
+
+    def _marked(self, delivery: Delivery) -> Iterator[Marked]:
+        """Our own marker, or the clock's tick: the session may still bring the other kind."""
+        if delivery.topic != self.marker:
+            return
+        tick = codec.decode_clock(delivery.payload)
+        if isinstance(tick, Bad) or tick.now > LATEST_MARK:
+            log.warning("marker.ignored", topic=delivery.topic, payload=repr(delivery.payload[:64]))
+            return
+        yield Marked(tick.now)
 
     def _origin(self, topic: UpTopic) -> _Origin | tuple[Reason, str]:
         device = self.picture.device(topic.device)
@@ -145,6 +170,7 @@ class Reader:
             topic=delivery.topic,
             raw=read.raw,
             overtaking=delivery.session != MAIN,
+            retained=delivery.retained,
             unknown_tag=tag is not None and place.checkpoint_id is None and place.person_id is None,
         )
 
@@ -257,13 +283,18 @@ def _read_elsewhere(kind: Kind, session: str) -> bool:
     return kind is Kind.SOS and session != SOS
 
 
+def _is_said(value: object) -> bool:
+    """Whether a member says anything; 0 does: of a battery, or of the `seq` that is taken back."""
+    return value is not None and value is not False and value != ()
+
+
 def _body(message: CheckIn | Hazard | Sos) -> str | None:
     """What of a message has no column, as JSON text; None when nothing is left."""
     kept = _COLUMNS if isinstance(message, Hazard) else _COLUMNS | {"tag"}
     rest = {
         name: value
         for name in message.__struct_fields__
-        if name not in kept and (value := getattr(message, name)) not in (None, (), False)
+        if name not in kept and _is_said(value := getattr(message, name))
     }
     if message.person is not None:
         rest["person"] = message.person

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection, RowMapping
@@ -34,10 +35,10 @@ from ingest.watch import Watch
 from ingest.writer import Committed, Writer
 from rules.events import service_gap
 from store import workers
-from store.arrivals import close_left_open
+from store.arrivals import ArrivalBook, close_left_open
 from store.database import check_schema, ledger_path, open_engine
 from store.events import outbox_depth, raise_notices
-from store.picture import Picture, load_picture, registry_version
+from store.picture import Picture, load_picture, registry_applied_at, registry_version
 from store.series.connect import series_writer
 from store.series.feeder import Feeder
 from store.settings import ClockKind, LogLevel, Settings
@@ -92,13 +93,19 @@ async def _run(settings: Settings, ledger: Ledger) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """What the ledger says at the start. `marker`: the last one an earlier run committed."""
+    """What the ledger says at the start.
+
+    `marker`: the last one an earlier run committed. `registry_moved`: it may have changed since.
+    """
 
     clock: SystemClock | TickClock
     ledger: str
     picture: Picture
+    registry_moved: bool
     judged: Judged
+    arrivals: ArrivalBook
     marker: Instant | None
+    first_tick: Instant | None
     made_until: Instant | None
 
 
@@ -113,14 +120,22 @@ async def _begin(settings: Settings, ledger: Ledger) -> Begun:
         workers.start_worker(connection, settings.instance, settings.clock.value, clock.now())
         judged = Judged()
         judged.load(connection)
-        for moved in close_left_open(connection, clock.now()):
-            judged.touch(connection, moved.site_id, None, moved.at)
+        arrivals = ArrivalBook(clock.now() if marker is None else marker)
+        if ticks:
+            arrivals.resume(connection)
+        else:
+            for moved in close_left_open(connection, clock.now()):
+                judged.touch(connection, *moved)
         return Begun(
             clock=clock,
             ledger=workers.ledger_uuid(connection),
             picture=load_picture(connection),
+            # a simulator's clock cannot be compared with the operator's
+            registry_moved=ticks or marker is None or registry_applied_at(connection) >= marker,
             judged=judged,
+            arrivals=arrivals,
             marker=marker,
+            first_tick=None if before is None else before["first_tick"],
             made_until=None if before is None else before["made_until"],
         )
 
@@ -146,19 +161,30 @@ class Service:
             on_change=self._on_connection,
             on_fresh=self._on_fresh_session,
         )
-        self._reader = Reader(picture=begun.picture, marker=topics.marker(name))
-        after = begun.marker or (0 if self._ticks else begun.clock.now())
+        marks = topics.CLOCK if self._ticks else topics.marker(name)
+        self._reader = Reader(picture=begun.picture, marker=marks)
         series = series_writer(settings)
         self._feeder = (
             None if series is None else Feeder(ledger.engine, series, now=self._clock.now)
         )
         self._poke_series = asyncio.Event()
         sampling = self._feeder is not None
-        self._writer = Writer(ledger.engine, name, begun.judged, after, sampling=sampling)
+        self._writer = Writer(
+            ledger.engine,
+            name,
+            begun.judged,
+            begun.arrivals,
+            begun.first_tick,
+            sampling=sampling,
+        )
         self._receipts = Receipts(self._source, begun.clock, begun.ledger)
         self._outbox = Outbox(self._source, ledger)
         self._owing = Owing(
-            ledger=ledger, instance=name, by_ticks=self._ticks, made_until=begun.made_until
+            ledger=ledger,
+            instance=name,
+            by_ticks=self._ticks,
+            made_until=begun.made_until,
+            first_tick=begun.first_tick,
         )
         self._markers = None
         if isinstance(begun.clock, SystemClock):
@@ -178,13 +204,17 @@ class Service:
             batch=settings.batch_size,
         )
         self._marked = asyncio.Event()
+        self._turns: asyncio.Queue[tuple[bool, Instant]] = asyncio.Queue()
+        self._turns.put_nowait((False, begun.clock.now()))  # until the broker has answered
+        self._following = asyncio.Lock()
         self._disk_low = False
+        self._ending = False
         self._known = begun.marker
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Run until `stopping`; then commit and acknowledge what was received, and hang up."""
         settings = self._settings
-        await self._follow_registry(None)
+        await self._follow_registry(None if self._begun.registry_moved else self._begun.picture)
         async with AsyncExitStack() as stack:
             behind = self._behind
             await stack.enter_async_context(serving(settings.http_address, self._health, behind))
@@ -208,6 +238,7 @@ class Service:
             "watch": self._watch.run(),
             "outbox": self._outbox.run(),
             "owing": self._keep_owing(),
+            "outages": self._keep_outages(),
             "housekeeping": self._keep_house(),
         }
         if self._markers is not None:
@@ -220,6 +251,7 @@ class Service:
         return [asyncio.create_task(part, name=name) for name, part in parts.items()]  # type: ignore[arg-type]
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._ending = True
         self._pipeline.stop()
         pipeline = tasks[0]
         await asyncio.wait((pipeline,))
@@ -244,6 +276,7 @@ class Service:
             self._outbox.poke()
         if committed.marker is not None:
             self._known = committed.marker
+            self._owing.first_tick = committed.first_tick
             self._marked.set()
         if committed.touched:
             self._watch.poke()
@@ -254,16 +287,15 @@ class Service:
             self._markers.plan(wake)
 
     def _on_connection(self, connected: bool) -> None:
+        if self._ending:  # we hang up: that is no fault of the broker's
+            return
         self._health.because("broker", None if connected else "not connected to the broker")
         log.info(
             "mqtt.connected" if connected else "mqtt.lost", broker=str(self._settings.mqtt_url)
         )
         if connected:
             self._outbox.poke()
-        now = self._clock.now()
-        change = _back if connected else _gone
-        task = asyncio.ensure_future(self._ledger.write(lambda c: change(c, now)))
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._turns.put_nowait((connected, self._clock.now()))
 
     def _on_fresh_session(self, session: str) -> None:
         log.warning(
@@ -291,7 +323,7 @@ class Service:
     async def _tell_gap(self, known: Instant) -> None:
         """After a silence of our own: one digest, once the backlog is in."""
         before = self._begun.marker
-        if self._gap_told or before is None:
+        if self._gap_told or before is None or known <= before:
             return
         self._gap_told = True
         if known - before >= GAP_MS:
@@ -300,12 +332,21 @@ class Service:
             )
             self._outbox.poke()
 
+    async def _keep_outages(self) -> None:
+        """Write when the broker was gone and when it was back, in the order in which it was."""
+        while True:
+            connected, at = await self._turns.get()
+            change = _back if connected else _gone
+            await self._ledger.write(partial(change, now=at))
+
     async def _keep_house(self) -> None:
         """Each second: the registry, the disk, the figures of `/metrics`, the minute."""
         while True:
             await self._refresh()
             await self._check_disk()
             self._health.outbox = await self._ledger.read(outbox_depth)
+            if self._health.outbox > 0:  # another process may have written events, as `event ack`
+                self._outbox.poke()
             if self._known is not None:
                 self._health.lag_ms = max(self._clock.now() - self._known, 0)
             if self._gauges is not None:
@@ -329,11 +370,15 @@ class Service:
 
     async def _refresh(self) -> None:
         """Follow the registry, if it has another version."""
-        before = self._reader.picture
         version = await self._ledger.read(registry_version)
-        if version != before.version:
+        if version == self._reader.picture.version:
+            return
+        async with self._following:
+            before = self._reader.picture
+            if version <= before.version:
+                return
             self._reader.picture = await self._ledger.read(load_picture)
-            log.info("registry.followed", version=version)
+            log.info("registry.followed", version=self._reader.picture.version)
             await self._follow_registry(before)
 
     async def _follow_registry(self, before: Picture | None) -> None:

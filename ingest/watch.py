@@ -6,19 +6,20 @@ by the clock alone, and the verdict says so.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, Row
+from sqlalchemy.exc import DBAPIError
 
 from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
 from ingest.judged import Judged
 from ingest.ledger import Ledger
 from rules import obligations as rule
-from rules.events import follow
+from rules.events import Notice, follow
 from rules.promises import Flip, Known, Standing, Verdict
 from store import obligations
 from store.events import raise_notices
@@ -57,6 +58,10 @@ class Watch:
         self._plans = obligations.Plans()
         self._some = asyncio.Event()
         self._known: Instant | None = None
+        # A simulator's ticks are the markers: nothing is past that they have not brought.
+        # After a start, what waits with the broker is given its time to come in.
+        ours = isinstance(clock, SystemClock)
+        self._given_up_at = clock.now() + GIVE_UP_MS if ours else None
 
     def advance(self, known: Instant) -> None:
         """Everything that had arrived by `known` is committed, and what is owed until then made."""
@@ -77,19 +82,25 @@ class Watch:
             if not self._clock.steady() or self._known is None:
                 continue
             await self._judge(self._known, waited=False)
-            await self._judge(self._clock.now() - GIVE_UP_MS, waited=True)
+            if self._given_up():
+                await self._judge(self._clock.now() - GIVE_UP_MS, waited=True)
 
     async def _sleep(self, wake: Instant | None) -> None:
         """Until poked or advanced, or until the next wake has waited long enough for its marker."""
         wait = None
-        if wake is not None and isinstance(self._clock, SystemClock):
-            wait = max(wake + GIVE_UP_MS - self._clock.now(), 0) / 1_000 + 1
+        if wake is not None and self._given_up_at is not None:
+            patience = max(wake + GIVE_UP_MS, self._given_up_at) - self._clock.now()
+            wait = max(patience, 0) / 1_000 + 1
         try:
             async with asyncio.timeout(wait):
                 await self._some.wait()
         except TimeoutError:
             return
         self._some.clear()
+
+    def _given_up(self) -> bool:
+        """Whether markers that have not come back are waited for no more."""
+        return self._given_up_at is not None and self._clock.now() >= self._given_up_at
 
     async def _judge(self, until: Instant, *, waited: bool) -> None:
         """Judge everything that wanted a look at or before `until`, page by page."""
@@ -105,11 +116,17 @@ class Watch:
         for row in rows:
             try:
                 verdict, flip = self._look(connection, row, until, waited=waited)
-            except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+                notices = self._follow(connection, row, flip)
+            except DBAPIError:
+                raise
+            except Exception as error:  # whatever a rule raises is that obligation's alone
                 log.exception("rule.raised", obligation=row.key, error=str(error))
                 obligations.put_off(connection, row, until + PUSH_BACK_MS)
                 continue
-            told += self._write(connection, row, verdict, flip)
+            if flip is None:
+                obligations.put_off(connection, row, verdict.wake)
+            else:
+                told += self._write(connection, row, verdict, notices)
         return len(rows) == PAGE, told
 
     def _look(
@@ -130,25 +147,30 @@ class Watch:
         if _in_doubt(verdict):
             told = reachable(connection, row.site_id, promise.opens, min(promise.due, until + 1))
             verdict = rule.settle(promise, reads, replace(known, reachable=told), until)
+        if verdict.wake is not None and verdict.wake <= until:
+            raise ValueError(f"to be looked at again at {verdict.wake}, which is past at {until}")
         return verdict, rule.flip(promise, last, verdict)
+
+    def _follow(
+        self, connection: Connection, row: Row[*tuple[Any, ...]], flip: Flip | None
+    ) -> tuple[Notice, ...]:
+        if flip is None:
+            return ()
+        return follow(flip, self._plans.of(connection, row.plan_version_id))
 
     def _write(
         self,
         connection: Connection,
         row: Row[*tuple[Any, ...]],
         verdict: Verdict,
-        flip: Flip | None,
+        notices: Sequence[Notice],
     ) -> int:
         """Write the flip and its events; returns how many events. Another worker may be first."""
         now = self._clock.now()
-        if flip is None:
-            obligations.put_off(connection, row, verdict.wake)
-            return 0
         if not obligations.flipped(connection, row, verdict, now):
             return 0
-        self._judged.saw(row, verdict)
-        plan = self._plans.of(connection, row.plan_version_id)
-        return raise_notices(connection, follow(flip, plan), now)
+        self._judged.saw(connection, row, verdict)
+        return raise_notices(connection, notices, now)
 
 
 def _in_doubt(verdict: Verdict) -> bool:

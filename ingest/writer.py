@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.coverage import NOTHING
 from devices.ids import Identity, Instant
-from devices.messages import CheckIn, Hazard, Sos
+from devices.messages import CheckIn, Hazard, HazardAction, Sos
 from devices.reasons import Reason
 from ingest.judged import Judged
 from ingest.reader import Item, Marked, Pictured, Said, Taken
@@ -52,6 +52,7 @@ class Committed:
     duplicate: int = 0
     quarantined: int = 0
     marker: Instant | None = None
+    first_tick: Instant | None = None
     receipts: dict[Key, Covered] = field(default_factory=dict)
     photos: dict[str, list[str]] = field(default_factory=dict)
     told: bool = False  # events wait in the outbox
@@ -62,12 +63,20 @@ class Writer:
     """Writes batches for one instance of the service, in the ledger's writer thread."""
 
     def __init__(
-        self, engine: Engine, instance: str, judged: Judged, after: Instant, *, sampling: bool
+        self,
+        engine: Engine,
+        instance: str,
+        judged: Judged,
+        arrivals: ArrivalBook,
+        first_tick: Instant | None,
+        *,
+        sampling: bool,
     ) -> None:
         self.engine = engine
         self.instance = instance
         self.judged = judged
-        self.arrivals = ArrivalBook(after)
+        self.arrivals = arrivals
+        self.first_tick = first_tick
         self.coverage = CoverageBook()
         self.presence = PresenceBook()
         self.quarantine = QuarantineBook()
@@ -83,6 +92,7 @@ class Writer:
                 book.forget()
             raise
         self.arrivals.keep()
+        self.first_tick = done.first_tick
         return done
 
 
@@ -97,6 +107,7 @@ class _Batch:
         self._notices: list[Notice] = []
         self._receipts: dict[Key, str] = {}
         self._strangers: set[str] = set()
+        self._first_tick = writer.first_tick
 
     def write(self, items: Sequence[Item]) -> Committed:
         """The steps of the module's first lines, in their order."""
@@ -137,7 +148,9 @@ class _Batch:
                 self._connection, key, taken.identity.seq, overtaking=taken.overtaking
             )
             self._receipts[key] = taken.site.slug
-            self._writer.presence.heard(self._connection, taken.device.id, taken.row.received_at)
+            if not taken.retained:  # a retained one was said some time, not now
+                now = taken.row.received_at
+                self._writer.presence.heard(self._connection, taken.device.id, now)
             if index not in again:
                 self._follow(taken)
         self._done.accepted += len(span) - len(again)
@@ -146,9 +159,11 @@ class _Batch:
             self._conflict(span[index])
 
     def _close(self, marker: Instant) -> None:
-        for site_id, at in self._writer.arrivals.close(self._connection, marker):
-            self._touch(site_id, None, at)
+        for moved in self._writer.arrivals.close(self._connection, marker):
+            self._touch(*moved)
         self._done.marker = self._writer.arrivals.after
+        if self._first_tick is None:
+            self._first_tick = marker
 
     # What follows from one new entry.
 
@@ -247,7 +262,9 @@ class _Batch:
         writer.coverage.flush(connection, self._now)
         writer.presence.flush(connection)
         if self._done.marker is not None:
-            workers.advance(connection, writer.instance, marker_at=self._done.marker)
+            marks = {"marker_at": self._done.marker, "first_tick": self._first_tick}
+            workers.advance(connection, writer.instance, **marks)
+        self._done.first_tick = self._first_tick
         self._done.told = raise_notices(connection, self._notices, self._now) > 0
         for key, site in self._receipts.items():
             upto, missing = writer.coverage.view(connection, key)
@@ -275,7 +292,7 @@ def _device_sample(said: Said) -> dict[str, object]:
         online=status.online,
         battery=status.bat,
         rssi=status.rssi,
-        skew_ms=None if status.sent is None else status.sent - said.received_at,
+        skew_ms=None if status.sent is None or said.retained else status.sent - said.received_at,
         queue=status.queue,
     )
     return {"at": said.received_at, "line": lines.device(gauge)}
@@ -285,5 +302,6 @@ def _case_of(taken: Taken) -> str:
     """The report that a hazard's entry belongs to: itself, or the one it refers to."""
     message = taken.message
     if isinstance(message, Hazard) and message.ref is not None:
-        return message.ref
+        reports = message.action is HazardAction.REPORT  # a `ref` in a report says nothing
+        return str(taken.identity) if reports else message.ref
     return str(taken.identity)

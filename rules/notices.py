@@ -92,8 +92,17 @@ def hazard_closed(site: str, case: Case, *, place: str | None = None) -> tuple[N
     at = case.reported_at if case.closed_at is None else case.closed_at
     opened = _Occurrence(EventKind.HAZARD_OPENED, site, case.id, case.reported_at)
     closed = _Occurrence(EventKind.HAZARD_CLOSED, site, case.id, at)
-    text, data = _hazard_text(case, place, CASES[case.state]), _hazard_data(case)
+    text = _hazard_text(case, place, CASES[case.state])
+    data = {**_hazard_data(case), "closed_at": at}
     return tuple(_over(it, text, data, GRADES[case.grade]) for it in (opened, closed))
+
+
+def hazard_reopened(site: str, case: Case, *, place: str | None = None) -> Notice:
+    """A step that came late shows that the case had not ended: the closing is withdrawn."""
+    it = _Occurrence(EventKind.HAZARD_CLOSED, site, case.id, case.reported_at)
+    text = _hazard_text(case, place, Words("结案已撤回", "closing withdrawn"))
+    data = {**_hazard_data(case), "withdrawn": True}
+    return _over(it, text, data, GRADES[case.grade])
 
 
 def sos_raised(

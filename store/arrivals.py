@@ -7,7 +7,7 @@ by the next marker; only then is it known whether a device's clock ran ahead.
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, ScalarSelect, func, insert, select, update
 
 from devices.ids import Instant
 from rules.clocks import timing
@@ -21,9 +21,10 @@ ENTRY = Entry.__table__  # type: ignore[attr-defined]
 
 
 class Moved(NamedTuple):
-    """A read whose time was corrected: at which site, and when it happened."""
+    """A read whose time was corrected: where, and when it happened."""
 
     site_id: int
+    checkpoint_id: int | None
     at: Instant
 
 
@@ -44,6 +45,18 @@ class ArrivalBook:
         """The transaction did not commit: go back to where the last one left off."""
         self.after, self._open, self._latest_sent = self._kept
 
+    def resume(self, connection: Connection) -> None:
+        """Go on in the span that a crash left open: the next marker closes it as if nothing had been.
+
+        Only where that marker cannot lie long after: with a simulator's clock, which waits for us.
+        """
+        left = select(ARRIVAL.c.id).where(ARRIVAL.c.before.is_(None)).order_by(ARRIVAL.c.id.desc())
+        self._open = connection.execute(left.limit(1)).scalar()
+        if self._open is not None:
+            sent = select(func.max(ENTRY.c.sent)).where(ENTRY.c.id >= _first_of(self._open))
+            self._latest_sent = connection.execute(sent).scalar() or 0
+        self.keep()
+
     def span(self, connection: Connection, next_entry: int, sent: Instant | None) -> int:
         """The id of the open span, for an entry that is about to be written in it."""
         span = self._open
@@ -59,12 +72,17 @@ class ArrivalBook:
 
         The caller has written all entries before the marker.
         """
-        span, ahead = self._open, self._latest_sent > marker
-        self.after, self._open, self._latest_sent = max(marker, self.after), None, 0
+        before = max(marker, self.after)  # a clock that was set back ends no span before it began
+        span, ahead = self._open, self._latest_sent > before
+        self.after, self._open, self._latest_sent = before, None, 0
         if span is None:
             return []
-        connection.execute(update(ARRIVAL).where(ARRIVAL.c.id == span).values(before=marker))
+        connection.execute(update(ARRIVAL).where(ARRIVAL.c.id == span).values(before=self.after))
         return _correct(connection, span) if ahead else []
+
+
+def _first_of(span: int) -> ScalarSelect[int]:
+    return select(ARRIVAL.c.first_entry).where(ARRIVAL.c.id == span).scalar_subquery()
 
 
 def close_left_open(connection: Connection, now: Instant) -> list[Moved]:
@@ -73,9 +91,13 @@ def close_left_open(connection: Connection, now: Instant) -> list[Moved]:
     What was received after them waited with the broker, and lies in spans of its own.
     """
     moved: list[Moved] = []
-    left = select(ARRIVAL.c.id, ARRIVAL.c.after).where(ARRIVAL.c.before.is_(None))
+    left = select(ARRIVAL.c.id, ARRIVAL.c.after, ARRIVAL.c.first_entry).where(
+        ARRIVAL.c.before.is_(None)
+    )
     for row in connection.execute(left).all():
-        newest = select(func.max(ENTRY.c.received_at)).where(ENTRY.c.arrival_id == row.id)
+        newest = select(func.max(ENTRY.c.received_at)).where(
+            ENTRY.c.id >= row.first_entry, ENTRY.c.arrival_id == row.id
+        )
         before = max(row.after, min(now, connection.execute(newest).scalar() or now))
         connection.execute(update(ARRIVAL).where(ARRIVAL.c.id == row.id).values(before=before))
         moved += _correct(connection, row.id)
@@ -85,7 +107,15 @@ def close_left_open(connection: Connection, now: Instant) -> list[Moved]:
 def _correct(connection: Connection, span: int) -> list[Moved]:
     """Write the third time of every entry of the span whose device's clock was ahead."""
     query = (
-        select(ENTRY.c.id, ENTRY.c.site_id, ENTRY.c.at, ENTRY.c.sent, ARRIVAL)
+        select(
+            ENTRY.c.id.label("entry_id"),
+            ENTRY.c.site_id,
+            ENTRY.c.checkpoint_id,
+            ENTRY.c.at,
+            ENTRY.c.sent,
+            ARRIVAL.c.after,
+            ARRIVAL.c.before,
+        )
         .join(ARRIVAL, (ARRIVAL.c.id == span) & (ENTRY.c.id >= ARRIVAL.c.first_entry))
         .where(ENTRY.c.arrival_id == span, ENTRY.c.kind == EntryKind.CHECKIN.value)
         .where(ENTRY.c.sent > ARRIVAL.c.before)
@@ -94,7 +124,7 @@ def _correct(connection: Connection, span: int) -> list[Moved]:
     for row in connection.execute(query).all():
         found = timing(at=row.at, sent=row.sent, after=row.after, before=row.before)
         if found.trust is Trust.AHEAD:
-            third = {"entry_id": row[0], "site_id": row.site_id, "at": found.at}
+            third = {"entry_id": row.entry_id, "site_id": row.site_id, "at": found.at}
             connection.execute(insert(CORRECTION).values(how=found.trust.value, **third))
-            moved.append(Moved(row.site_id, found.at))
+            moved.append(Moved(row.site_id, row.checkpoint_id, found.at))
     return moved

@@ -58,7 +58,8 @@ def cleared(connection: Connection, site: str, call: EntryRow) -> Sequence[Notic
 
 def _call(connection: Connection, call: EntryRow) -> Row[*tuple[Any, ...]] | None:
     same = (ENTRY.c.device_id == call.device_id) & (ENTRY.c.epoch == call.epoch)
-    return connection.execute(_CALLS.where(same, ENTRY.c.seq == call.seq)).first()
+    calls = func.json_extract(ENTRY.c.body, "$.cancel").is_(None)  # taking back is no call
+    return connection.execute(_CALLS.where(same, ENTRY.c.seq == call.seq, calls)).first()
 
 
 def _identity(row: Row[*tuple[Any, ...]]) -> str:

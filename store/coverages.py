@@ -14,6 +14,9 @@ COVERAGE = Coverage.__table__  # type: ignore[attr-defined]
 Key = tuple[str, int]
 """A device's slug and one of its epochs."""
 
+REMEMBERED = 50_000
+"""Coverages held in memory between transactions; what is let go is read again when it is needed."""
+
 MAX_STRANGERS = 10_000
 """How many (device, epoch) that no registry knows get receipts; a flood of names gets no more."""
 
@@ -28,12 +31,13 @@ class CoverageBook:
         self._covered: dict[Key, Covered] = {}
         self._dirty: set[Key] = set()
         self._strangers: set[Key] = set()
+        self._guessed: set[Key] = set()
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction it came from did not commit."""
         self._covered.clear()
         self._dirty.clear()
-        self._strangers.clear()
+        self._guessed.clear()
 
     def add(
         self,
@@ -54,18 +58,27 @@ class CoverageBook:
         covered = self._load(connection, key)
         if covered is None:
             covered = self._covered[key] = Covered.opening_at(0 if overtaking else seq)
+            if overtaking:
+                self._guessed.add(key)
         covered.add(seq)
         self._dirty.add(key)
 
     def born(self, connection: Connection, key: Key, oldest: int) -> list[tuple[int, int]]:
-        """Hear a birth: below `oldest` the device holds nothing. Returns the ranges lost for good."""
+        """Hear a birth: below `oldest` the device holds nothing. Returns the ranges lost for good.
+
+        None are where an overtaking record came first: what lies below was never known to be there.
+        """
         covered = self._load(connection, key)
         self._dirty.add(key)
         if covered is None:
             self._covered[key] = Covered.opening_at(oldest)
             return []
         covered.open_below(oldest)
-        return covered.close_below(oldest)
+        lost = covered.close_below(oldest)
+        if key in self._guessed:
+            self._guessed.discard(key)
+            return []
+        return lost
 
     def view(self, connection: Connection, key: Key) -> tuple[int, tuple[tuple[int, int], ...]]:
         """What a receipt says: `upto` and the missing ranges."""
@@ -77,12 +90,15 @@ class CoverageBook:
         if not self._dirty:
             return
         rows = [
-            (*key, _encode(covered.to_state()), now)
+            (*key, _encode(covered.to_state() | {"guessed": key in self._guessed}), now)
             for key in self._dirty
             if (covered := self._covered.get(key)) is not None
         ]
         connection.exec_driver_sql(_UPSERT, rows)
         self._dirty.clear()
+        if len(self._covered) > REMEMBERED:
+            self._covered.clear()
+            self._guessed.clear()
 
     def _admit(self, key: Key) -> bool:
         if key not in self._strangers and len(self._strangers) < MAX_STRANGERS:
@@ -98,6 +114,8 @@ class CoverageBook:
             state = connection.execute(query).scalar()
             if state is not None:
                 covered = self._covered[key] = Covered.from_state(state)
+                if state.get("guessed"):
+                    self._guessed.add(key)
         return covered
 
 

@@ -12,9 +12,20 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from devices.ids import Identity, Instant
 from devices.messages import Grade, HazardAction
 from rules.cases import Case, Step, fold
-from rules.events import Notice, hazard_closed, hazard_opened
-from store.tables import Checkpoint, Correction, Device, Entry, Hazard, HazardStep, Person, Site
+from rules.events import EventKind, Notice, hazard_closed, hazard_opened, hazard_reopened
+from store.tables import (
+    Checkpoint,
+    Correction,
+    Device,
+    Entry,
+    EventRow,
+    Hazard,
+    HazardStep,
+    Person,
+    Site,
+)
 
+EVENT = EventRow.__table__  # type: ignore[attr-defined]
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
 HAZARD = Hazard.__table__  # type: ignore[attr-defined]
 STEP = HazardStep.__table__  # type: ignore[attr-defined]
@@ -54,9 +65,18 @@ def take_step(connection: Connection, hazard: str, entry_id: int) -> tuple[Notic
         return ()
     case, report = found
     _write(connection, case, report)
-    if case.closed_at is None:
-        return (hazard_opened(report.site, case, place=report.place),)
-    return hazard_closed(report.site, case, place=report.place)
+    if case.closed_at is not None:
+        return hazard_closed(report.site, case, place=report.place)
+    opened = hazard_opened(report.site, case, place=report.place)
+    if not _was_closed(connection, hazard):
+        return (opened,)
+    return opened, hazard_reopened(report.site, case, place=report.place)
+
+
+def _was_closed(connection: Connection, hazard: str) -> bool:
+    """Whether a step that came too late to be known had it told as closed."""
+    told = select(EVENT.c.id).where(EVENT.c.kind == EventKind.HAZARD_CLOSED.value)
+    return connection.execute(told.where(EVENT.c.subject == hazard).limit(1)).first() is not None
 
 
 def case_of(connection: Connection, hazard: str) -> Case | None:
@@ -71,7 +91,7 @@ def _folded(connection: Connection, hazard: str) -> tuple[Case, Row[*tuple[Any, 
         for row in connection.execute(_TOLD.where(STEP.c.hazard == hazard))
     }
     report = told.get(hazard)
-    if report is None:
+    if report is None or _step(hazard, report).action is not HazardAction.REPORT:
         return None
     steps = [_step(identity, row) for identity, row in told.items()]
     return fold(_step(hazard, report), steps), report

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
@@ -148,11 +148,15 @@ def _first_wake(promise: Promise) -> Instant:
 
 
 def remove_unopened(connection: Connection, plan_id: int, now: Instant) -> int:
-    """Take back what a plan would owe but has not opened at `now`; open and judged ones stay."""
-    unopened = (OBLIGATION.c.plan_id == plan_id) & (OBLIGATION.c.opens > now)
-    return connection.execute(
-        delete(OBLIGATION).where(unopened, OBLIGATION.c.revision == 0)
-    ).rowcount
+    """Take back what a plan would owe but had not opened; open and judged ones stay.
+
+    Not opened at `now`, or when its version ended: that may be long ago, if nobody was there to see.
+    """
+    ended = case((VERSION.c.ended_at < now, VERSION.c.ended_at), else_=now)
+    own = select(ended).where(VERSION.c.id == OBLIGATION.c.plan_version_id)
+    unopened = OBLIGATION.c.opens > own.scalar_subquery()
+    mine = (OBLIGATION.c.plan_id == plan_id) & (OBLIGATION.c.revision == 0)
+    return connection.execute(delete(OBLIGATION).where(mine, unopened)).rowcount
 
 
 _WRITE = upsert(OBLIGATION).on_conflict_do_nothing(index_elements=["key"])
@@ -306,9 +310,13 @@ def touch(connection: Connection, site_id: int, at: Instant) -> int:
 
 
 def touch_alarm(connection: Connection, checkpoint_id: int, at: Instant) -> int:
-    """Have the overdue stretches of a checkpoint looked at again: a visit may have ended them."""
+    """Have the overdue stretches of a checkpoint looked at again: a visit may have ended them.
+
+    Sooner, never later than it would be anyway: `at` may be a clock's that runs far ahead.
+    """
     overdue = OBLIGATION.c.alarm & (OBLIGATION.c.checkpoint_id == checkpoint_id)
-    return connection.execute(update(OBLIGATION).where(overdue).values(wake=at)).rowcount
+    later = (OBLIGATION.c.wake.is_(None)) | (OBLIGATION.c.wake > at)
+    return connection.execute(update(OBLIGATION).where(overdue & later).values(wake=at)).rowcount
 
 
 def judged_until(connection: Connection) -> dict[int, Instant]:
@@ -319,6 +327,12 @@ def judged_until(connection: Connection) -> dict[int, Instant]:
         .group_by(OBLIGATION.c.site_id)
     )
     return {site_id: due for site_id, due in connection.execute(query).tuples()}
+
+
+def is_alarmed(connection: Connection, checkpoint_id: int) -> bool:
+    """Whether any window of the checkpoint has an overdue stretch that nobody has ended."""
+    overdue = OBLIGATION.c.alarm & (OBLIGATION.c.checkpoint_id == checkpoint_id)
+    return connection.execute(select(OBLIGATION.c.id).where(overdue).limit(1)).first() is not None
 
 
 def alarmed(connection: Connection) -> set[int]:

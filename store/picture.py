@@ -171,6 +171,12 @@ def registry_version(connection: Connection) -> int:
     return found or 0
 
 
+def registry_applied_at(connection: Connection) -> Instant:
+    """When the latest file that changed something was applied; 0 before the first."""
+    found: int | None = connection.scalar(select(func.max(_table(RegistryRevision).c.applied_at)))
+    return found or 0
+
+
 def load_picture(connection: Connection) -> Picture:
     """Read the whole registry. Call it within `reading`, so that it is of one instant."""
     sites = _sites(connection)

@@ -29,7 +29,7 @@ def start_worker(connection: Connection, instance: str, clock: str, now: Instant
     connection.execute(row.on_conflict_do_update(index_elements=["instance"], set_=again))
 
 
-def advance(connection: Connection, instance: str, **values: Instant) -> None:
+def advance(connection: Connection, instance: str, **values: Instant | None) -> None:
     """Move `marker_at`, `first_tick` or `made_until` of an instance."""
     connection.execute(update(WORKER).where(WORKER.c.instance == instance).values(values))
 

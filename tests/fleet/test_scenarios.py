@@ -1,0 +1,142 @@
+"""The whole chain: a simulated fleet, a real broker, the service as a process, the truth."""
+
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk.demo.score import score
+from tests.servers import Server, mosquitto
+from tests.service import Service, a_service
+
+pytestmark = [pytest.mark.broker, pytest.mark.fleet]
+
+SIMULATOR = Path(sys.executable).with_name("firmware-sim")
+SCENARIOS = ("normal-day", "offline-burst", "bad-night")
+SEEDS = range(1, 11)
+PLAY_S = 120.0
+OVERDUE = "checkpoint.overdue"
+
+
+def a_registry(scenario: str) -> bytes:
+    """The registry file that the scenario needs."""
+    return subprocess.run(
+        [str(SIMULATOR), "registry", scenario], capture_output=True, check=True, timeout=30
+    ).stdout
+
+
+@contextmanager
+def playing(folder: Path, port: int, scenario: str, seed: int) -> Iterator[subprocess.Popen[str]]:
+    """The simulator at play; `folder/truth` is what really happened."""
+    argv = [
+        *(str(SIMULATOR), "run", scenario, "--seed", str(seed), "--patience", "60"),
+        *("--mqtt-url", f"mqtt://127.0.0.1:{port}", "--out", str(folder / "truth")),
+        *("--progress", "json"),
+    ]
+    with (folder / "sim.log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def summary_of(simulator: subprocess.Popen[str], folder: Path) -> dict[str, Any]:
+    """What it ends with. Fails where it does not end well or in time."""
+    alarm = threading.Timer(PLAY_S, simulator.kill)
+    alarm.start()
+    try:
+        told = [json.loads(line) for line in simulator.stdout or ()]
+        code = simulator.wait()
+    finally:
+        alarm.cancel()
+    assert code == 0, (folder / "sim.log").read_text()[-3000:]
+    return told[-1]
+
+
+def assert_equals_truth(service: Service, folder: Path, summary: dict[str, Any]) -> None:
+    """Verdicts, what was visited and missing, overdue stretches and counts are the simulator's."""
+    found = score(service.engine, folder / "truth", summary, None)
+    assert [d for d in found.differences if d.what != "overdue stretches"] == []
+    told = json.loads((folder / "truth" / "verdicts.json").read_text())
+    overdue = {e["subject"]: e for e in service.listing("event", "list") if e["kind"] == OVERDUE}
+    withdrawn = {subject for subject, event in overdue.items() if event["data"]["withdrawn"]}
+    assert set(overdue) - withdrawn == set(told["overdue"])
+    # a service that was behind may know better before it looks, and then never raises it
+    assert withdrawn <= set(told["withdrawn"])
+
+
+def play(
+    folder: Path,
+    broker: Server,
+    scenario: str,
+    seed: int,
+    hurt: Callable[[Service, random.Random, threading.Event], None] | None = None,
+) -> None:
+    """One run; `hurt` does its worst beside it until the event is set."""
+    with a_service(folder, broker.port, a_registry(scenario), clock="mqtt") as service:
+        with playing(folder, broker.port, scenario, seed) as simulator:
+            over = threading.Event()
+            worst = threading.Thread(
+                target=hurt, args=(service, random.Random(seed), over), daemon=True
+            )
+            if hurt is not None:
+                worst.start()
+            try:
+                summary = summary_of(simulator, folder)
+            finally:
+                over.set()
+                if hurt is not None:
+                    worst.join(60)
+        assert_equals_truth(service, folder, summary)
+        assert service.stop() == 0
+        assert "rule.raised" not in service.log
+        assert "message.unhandled" not in service.log
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_verdict_is_the_simulators_own(tmp_path: Path, scenario: str, seed: int) -> None:
+    """Whatever guards, networks and batteries do, the service judges as the simulator knows it."""
+    with mosquitto(["set_tcp_nodelay true"]) as broker:
+        play(tmp_path, broker, scenario, seed)
+
+
+def killing(service: Service, chance: random.Random, over: threading.Event) -> None:
+    """SIGKILL the service at random instants, and start it again at once."""
+    while not over.wait(chance.uniform(0.3, 2.5)):
+        service.kill()
+        service.start()
+
+
+@pytest.mark.parametrize("seed", [101, 102])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_killed_in_the_middle_it_judges_the_same(tmp_path: Path, scenario: str, seed: int) -> None:
+    """SIGKILL of the service at random instants, again and again, changes no verdict and no count."""
+    with mosquitto(["set_tcp_nodelay true"]) as broker:
+        play(tmp_path, broker, scenario, seed, killing)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_broker_killed_changes_nothing_either(tmp_path: Path, scenario: str) -> None:
+    """SIGKILL of Mosquitto loses acknowledged messages; receipts bring every one of them again."""
+    with mosquitto(["set_tcp_nodelay true"]) as broker:
+
+        def cutting(_: Service, chance: random.Random, over: threading.Event) -> None:
+            for _again in range(2):
+                if over.wait(chance.uniform(1.0, 2.5)):
+                    return
+                broker.kill()
+                broker.start()
+
+        play(tmp_path, broker, scenario, 7, cutting)

@@ -3,11 +3,14 @@
 Exactly one of `school-day weekend holiday vacation` holds for a date; a make-up workday (调休) is
 a school day and a `makeup-day`. Outside the terms everything is vacation, its weekends and
 holidays too, so that a plan for the term does not fire on single days of the vacation.
-`exam` and `sensitive` come on top, once a bureau's table says so.
+`exam` and `sensitive` come on top, where a bureau's table says so.
+
+What counts, the first that has a word to say: a school day or vacation of a bureau's table; the
+terms; a holiday, weekend or make-up day of a table; chinesecalendar; the weekday.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
@@ -21,22 +24,16 @@ from chinese_calendar.constants import (
     workdays as _makeup_days,
 )
 
+from rules.daytables import DayClass, DayRow, DayTable, DayTables, digest
+
+__all__ = ["KNOWN_YEARS", "Base", "Calendar", "Day", "DayClass", "Term"]
+
 KNOWN_YEARS = range(min(_holidays).year, max(_holidays).year + 1)
 """Years of which the State Council's notice is in chinesecalendar."""
 
 _SATURDAY = 5
-
-
-class DayClass(StrEnum):
-    """Classes that a plan's `days` may name (contract §7)."""
-
-    SCHOOL_DAY = "school-day"
-    MAKEUP_DAY = "makeup-day"
-    WEEKEND = "weekend"
-    HOLIDAY = "holiday"
-    VACATION = "vacation"
-    EXAM = "exam"
-    SENSITIVE = "sensitive"
+_ABOVE_TERMS = (DayClass.SCHOOL_DAY, DayClass.VACATION)
+_WITHIN_TERMS = (DayClass.HOLIDAY, DayClass.WEEKEND, DayClass.MAKEUP_DAY)
 
 
 class Base(StrEnum):
@@ -76,26 +73,47 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calendar:
-    """Day classes of a site. `terms` None: it is always term; an empty tuple: never."""
+    """Day classes of a site. `terms` None: it is always term; an empty tuple: never.
+
+    `tables`: the bureau's own, whose terms are added to `terms`; None where there are none.
+    """
 
     base: Base
     terms: tuple[Term, ...] | None = None
+    tables: DayTables | None = None
 
     def day(self, when: date) -> Day:
         """The classes of `when`, a date in the site's time zone."""
-        return _day(self.base, self.terms, when)
+        return _day(self.base, self.terms, self.tables, when)
+
+    def knows(self, year: int) -> bool:
+        """Whether the days off and make-up days of `year` are known."""
+        told = self.tables is not None and year in self.tables.covers
+        return told or self.base is Base.EVERY_DAY or year in KNOWN_YEARS
+
+    def with_tables(self, tables: Iterable[DayTable]) -> Self:
+        """The same calendar with a bureau's tables laid over it."""
+        over = DayTables(tables)
+        return replace(self, tables=over if over.tables else None)
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of what `to_json` writes: equal calendars have equal digests."""
+        return digest(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """`{"base", "terms"}`, dates as ISO 8601; what `from_json` reads."""
+        """`{"base", "terms"}`, `tables` where there are any; dates as ISO 8601."""
         terms = self.terms and [
             {"from": term.since.isoformat(), "to": term.until.isoformat()} for term in self.terms
         ]
-        return {"base": self.base.value, "terms": None if self.terms is None else list(terms or ())}
+        over = {} if self.tables is None else {"tables": [t.to_json() for t in self.tables.tables]}
+        told = None if self.terms is None else list(terms or ())
+        return {"base": self.base.value, "terms": told, **over}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The calendar that `to_json` wrote. Raises KeyError or ValueError for anything else."""
         terms = document["terms"]
+        tables = tuple(map(DayTable.from_json, document.get("tables", ())))
         return cls(
             base=Base(document["base"]),
             terms=None
@@ -104,17 +122,78 @@ class Calendar:
                 Term(since=date.fromisoformat(term["from"]), until=date.fromisoformat(term["to"]))
                 for term in terms
             ),
+            tables=DayTables(tables) if tables else None,
         )
 
 
 @lru_cache(maxsize=16_384)
-def _day(base: Base, terms: tuple[Term, ...] | None, when: date) -> Day:
+def _day(base: Base, terms: tuple[Term, ...] | None, tables: DayTables | None, when: date) -> Day:
     """Cached: a district asks for the same few dates once a plan and site."""
-    if terms is not None and not any(term.since <= when <= term.until for term in terms):
+    if tables is None:
+        return _plain(base, terms, when, known=base is Base.EVERY_DAY or when.year in KNOWN_YEARS)
+    found = _told(base, terms, tables, when)
+    for table, row in tables.on_top(when):
+        if row.kind is not None:
+            found = _with(found, row.kind, table, row)
+    return found
+
+
+def _told(base: Base, terms: tuple[Term, ...] | None, tables: DayTables, when: date) -> Day:
+    """The plain class of a date, by tables and calendar."""
+    above = tables.plain(when, _ABOVE_TERMS)
+    if above is not None:
+        return _by_table(when, *above)
+    own = tables.terms()
+    bounds: Sequence[Term | DayRow] | None = (*(terms or ()), *own) if own else terms
+    if not _in_term(bounds, when):
+        return _one(when, DayClass.VACATION, "outside the terms", "学期之外")
+    within = tables.plain(when, _WITHIN_TERMS)
+    if within is not None:
+        return _by_table(when, *within)
+    if when.year in tables.covers and base is Base.CN:
+        return _by_weekday(when, known=True)
+    known = base is Base.EVERY_DAY or when.year in KNOWN_YEARS
+    return _plain(base, None, when, known=known)
+
+
+def _in_term(terms: Sequence[Term | DayRow] | None, when: date) -> bool:
+    return terms is None or any(term.since <= when <= term.until for term in terms)
+
+
+def _by_table(when: date, table: DayTable, row: DayRow) -> Day:
+    kind = row.kind or DayClass.SCHOOL_DAY
+    school = {DayClass.SCHOOL_DAY} if kind is DayClass.MAKEUP_DAY else set()
+    told = _by(row, kind)
+    return Day(
+        date=when,
+        classes=frozenset({kind} | school),
+        known=True,
+        why=f"{told}, table {table.name} v{table.version}",
+        why_zh=f"{told}（校历表 {table.name} 第{table.version}版）",
+    )
+
+
+def _with(day: Day, kind: DayClass, table: DayTable, row: DayRow) -> Day:
+    told = _by(row, kind)
+    return replace(
+        day,
+        classes=day.classes | {kind},
+        why=f"{day.why}; {told}, table {table.name} v{table.version}",
+        why_zh=f"{day.why_zh}；{told}（校历表 {table.name} 第{table.version}版）",
+    )
+
+
+def _by(row: DayRow, kind: DayClass) -> str:
+    return row.note or f"{kind.value} {row.since}–{row.until}"
+
+
+def _plain(base: Base, terms: tuple[Term, ...] | None, when: date, *, known: bool) -> Day:
+    """The plain class of a date without any table."""
+    if not _in_term(terms, when):
         return _one(when, DayClass.VACATION, "outside the terms", "学期之外")
     if base is Base.EVERY_DAY:
         return _one(when, DayClass.SCHOOL_DAY, "every day is a school day", "每天都是上课日")
-    if when.year not in KNOWN_YEARS:
+    if not known:
         return _by_weekday(when, known=False)
     if when in _makeup_days:
         zh, en = _names(_makeup_days[when])

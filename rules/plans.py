@@ -174,10 +174,21 @@ class Plan:
 
 
 class Span(NamedTuple):
-    """[opens, closes) of a window on a day, as instants; empty where they are equal."""
+    """[opens, closes) of a window on a day, as instants; empty where they are equal.
+
+    `scored` false: the plan asks for the class of that day, and nobody has told it.
+    """
 
     opens: Instant
     closes: Instant
+    scored: bool = True
+
+
+class _Window(NamedTuple):
+    """A window of a plan, the date to which it belongs."""
+
+    span: Span
+    day: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +214,7 @@ def owed(plan: Plan, calendar: Calendar, since: Instant, until: Instant) -> Iter
     terms = plan.terms()
     for opens in sorted(found):
         if since < opens <= until:
-            yield from _obligations(plan, terms, Span(opens, found[opens][0]))
+            yield from _obligations(plan, terms, found[opens].span)
 
 
 def promised(plan: Plan, opens: Instant, closes: Instant) -> tuple[Obligation, ...]:
@@ -218,7 +229,7 @@ def window_days(plan: Plan, calendar: Calendar, first: date, days: int) -> Itera
     terms = plan.terms()
     for ahead in range(days):
         when = first + ahead * _DAY
-        spans = (Span(o, found[o][0]) for o in sorted(found) if found[o][1] == when)
+        spans = (found[opens].span for opens in sorted(found) if found[opens].day == when)
         owing = tuple(promise for span in spans for promise in _obligations(plan, terms, span))
         yield WindowDay(day=calendar.day(when), owed=owing)
 
@@ -259,25 +270,26 @@ def _obligations(plan: Plan, terms: tuple[Terms, ...], span: Span) -> Iterator[O
             closes=span.closes,
             due=span.closes + plan.grace,
             early=plan.early,
+            scored=span.scored,
         )
 
 
-def _windows(
-    plan: Plan, calendar: Calendar, first: date, last: date
-) -> dict[Instant, tuple[Instant, date]]:
-    """opens -> (closes, day) of the windows of the days [first, last].
+def _windows(plan: Plan, calendar: Calendar, first: date, last: date) -> dict[Instant, _Window]:
+    """The windows of the days [first, last], by when they open.
 
     Two wall times that a jump puts on one instant would be one round owed twice: the window that
     closes last is kept, so that nobody is late for the shorter one.
     """
-    found: dict[Instant, tuple[Instant, date]] = {}
+    found: dict[Instant, _Window] = {}
     when = first
     while when <= last:
-        if plan.days is None or plan.applies(calendar.day(when)):
+        day = None if plan.days is None else calendar.day(when)
+        if day is None or plan.applies(day):
             for window in plan.windows:
-                opens, closes = _span(plan.timezone, when, window)
-                if closes > opens and (opens not in found or closes > found[opens][0]):
-                    found[opens] = (closes, when)
+                opens, closes, _ = _span(plan.timezone, when, window)
+                if closes > opens and (opens not in found or closes > found[opens].span.closes):
+                    scored = day is None or day.known
+                    found[opens] = _Window(Span(opens, closes, scored), when)
         when += _DAY
     return found
 

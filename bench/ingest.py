@@ -214,8 +214,9 @@ class Bench:
         quiet: list[float] = []
         pending = "SELECT count(*) FROM obligation WHERE revision = 0 AND opens <= ?"
         with self._warm(hello) as service:
+            before = self._top()
             publish(self.stand.address, load)
-            self._kept(load, self._top() - load.messages)
+            self._kept(load, before)
             opened, deadline = wall(), time.monotonic() + JUDGED_WITHIN_S
             left, cpu = self.stand.value(pending, opened), service.cpu_s()
             while left and time.monotonic() < deadline:

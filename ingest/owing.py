@@ -14,11 +14,11 @@ from sqlalchemy import Connection
 
 from devices.ids import Instant
 from ingest.ledger import Ledger
-from rules.events import Notice, calendar_unknown
-from rules.plans import unknown_years
+from rules.events import EventKind, Notice, calendar_known, calendar_unknown
+from rules.plans import unknown_years, years_asked
 from rules.promises import Obligation
 from store import obligations, workers
-from store.events import raise_notices
+from store.events import open_events, raise_notices
 from store.obligations import InForce
 from store.picture import Picture
 
@@ -136,6 +136,7 @@ def _rewrite(
         obligations.remove_unopened(connection, plan_id, now)
     for version, promises in owed:
         obligations.write(connection, version, promises)
+    raise_notices(connection, _known_again(connection, [version for version, _ in owed]), now)
 
 
 def batched(values: Iterable[int], size: int) -> Iterator[tuple[int, ...]]:
@@ -150,14 +151,30 @@ def _all(picture: Picture) -> set[int]:
 
 
 def _other_calendars(before: Picture, picture: Picture) -> set[int]:
-    """Plans of the sites whose calendar or time zone is another now."""
+    """Plans of the sites whose calendar, day tables or time zone are others now."""
     changed = {
         site.id
         for site in picture.sites.values()
         if (old := before.site_by_id(site.id)) is not None
-        and (old.calendar, old.timezone) != (site.calendar, site.timezone)
+        and (old.calendar, old.timezone, old.decided)
+        != (site.calendar, site.timezone, site.decided)
     }
     return {plan.plan_id for plan in picture.plans() if plan.site_id in changed}
+
+
+def _known_again(connection: Connection, versions: Sequence[InForce]) -> list[Notice]:
+    """The years that nobody had told, and that the calendar of a plan tells now."""
+    doubts = open_events(connection, EventKind.CALENDAR_UNKNOWN)
+    if not doubts:
+        return []
+    plans = {f"{version.plan.site}/{version.plan.slug}": version for version in versions}
+    found = []
+    for subject, at in doubts.items():
+        name, _, year = subject.rpartition("/")
+        version = plans.get(name)
+        if version is not None and not years_asked(version.plan, version.calendar, (int(year),)):
+            found.append(calendar_known(version.plan, int(year), at))
+    return found
 
 
 def _unknown(version: InForce, since: Instant, until: Instant) -> list[Notice]:

@@ -14,6 +14,7 @@ from devices.ids import Instant
 from devices.messages import EventState, Severity
 from rules.kinds import SEVERITIES, EventKind, Notice, event_id
 from rules.notices import (
+    calendar_known,
     calendar_unknown,
     device_gap,
     device_offline,
@@ -37,6 +38,7 @@ __all__ = [
     "EventState",
     "Notice",
     "Severity",
+    "calendar_known",
     "calendar_unknown",
     "device_gap",
     "device_offline",
@@ -181,6 +183,7 @@ def _facts(obligation: Obligation) -> dict[str, Any]:
         "closes": obligation.closes,
         "due": obligation.due,
         "expected": len(obligation.expected),
+        **({} if obligation.scored else {"scored": False}),
     }
 
 

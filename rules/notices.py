@@ -153,6 +153,17 @@ def calendar_unknown(plan: Plan, year: int, at: Instant) -> Notice:
     return _open(it, text, {"plan": plan.slug, "year": year})
 
 
+def calendar_known(plan: Plan, year: int, at: Instant) -> Notice:
+    """The day classes of a year were told: resolves the `calendar.unknown` of `at`."""
+    text = Words(
+        f"{plan.name}：{year}年的放假安排已导入",
+        f"{plan.name}: the holidays of {year} are known now",
+    )
+    subject = f"{plan.site}/{plan.slug}/{year}"
+    it = _Occurrence(EventKind.CALENDAR_UNKNOWN, plan.site, subject, at)
+    return _over(it, text, {"plan": plan.slug, "year": year})
+
+
 def _open(
     it: _Occurrence, text: Words, data: Mapping[str, Any], severity: Severity | None = None
 ) -> Notice:

@@ -8,7 +8,7 @@ window is not owed, and none is owed twice (contract §6).
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -244,6 +244,13 @@ def unknown_years(
     first, last = _local(since, tz).date(), _local(until, tz).date()
     days = (first + ahead * _DAY for ahead in range((last - first).days + 1))
     return tuple(sorted({when.year for when in days if not calendar.day(when).known}))
+
+
+def years_asked(plan: Plan, calendar: Calendar, years: Iterable[int]) -> tuple[int, ...]:
+    """Those of `years` for which the plan needs day classes and the calendar has none."""
+    if plan.days is None:
+        return ()
+    return tuple(year for year in years if not calendar.knows(year))
 
 
 def zone(name: str) -> ZoneInfo:

@@ -79,6 +79,20 @@ def raise_notices(connection: Connection, notices: Iterable[Notice], now: Instan
     return written
 
 
+def open_events(connection: Connection, kind: str) -> dict[str, Instant]:
+    """The subjects of a kind whose latest revision is not resolved, with when it became true."""
+    later = EVENT.alias()
+    newest = select(func.max(later.c.revision)).where(
+        later.c.kind == EVENT.c.kind, later.c.subject == EVENT.c.subject
+    )
+    query = select(EVENT.c.subject, EVENT.c.at).where(
+        EVENT.c.kind == kind,
+        EVENT.c.state != EventState.RESOLVED.value,
+        EVENT.c.revision == newest.correlate(EVENT).scalar_subquery(),
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
 def acknowledge(
     connection: Connection, id_: str, *, author: str, note: str, now: Instant
 ) -> RowMapping:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from devices.ids import Identity, Instant
 from rules.calendar import Calendar
 from rules.plans import Plan
 from rules.promises import Obligation as Promise
 from rules.promises import Read, Verdict
+from store.calendars import calendar_of, version_of
 from store.entries import ENTRY
 from store.evidence import ARRIVAL, CORRECTION, DEVICE, PERSON, reads_for
 from store.obligations import OBLIGATION, SITE, VERDICT, VERSION, Plans, siblings
@@ -74,13 +76,19 @@ def dossier(connection: Connection, key: str) -> Dossier | None:
         version=version.version,
         applied_at=version.applied_at,
         site_name=site.name,
-        calendar=Calendar.from_json(site.calendar),
+        calendar=_calendar(connection, row, site.calendar),
         siblings=siblings(connection, row, plans) if row.kind == "round" else (),
         reads=reads,
         arrived={read.identity: _arrived(connection, read.identity) for read in reads},
         verdicts=_verdicts(connection, row.id),
         people=_people(connection, reads),
     )
+
+
+def _calendar(connection: Connection, row: Row[*tuple[Any, ...]], document: Any) -> Calendar:
+    """The calendar by which it was made; of old ones, which kept none, that of now."""
+    made_by = version_of(connection, row.calendar_id)
+    return made_by or calendar_of(connection, row.site_id, document)
 
 
 def near_keys(connection: Connection, key: str, limit: int = 3) -> list[str]:

@@ -228,6 +228,7 @@ _OBLIGATION = select(
     OBLIGATION.c.expected,
     OBLIGATION.c.visited,
     OBLIGATION.c.alarm,
+    OBLIGATION.c.scored,
     VERDICT.c.missing,
     VERDICT.c.late,
     VERDICT.c.reason,

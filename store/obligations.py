@@ -16,6 +16,7 @@ from rules.calendar import Calendar
 from rules.plans import Plan, owed
 from rules.promises import Gap, Round, Terms, Verdict
 from rules.promises import Obligation as Promise
+from store.calendars import Tables, version_id
 from store.tables import Checkpoint, Obligation, PlanVersion, Site, VerdictRow
 from store.tables import Plan as PlanTable
 
@@ -97,13 +98,22 @@ def in_force(
     if plans is not None:
         query = query.where(VERSION.c.plan_id.in_(list(plans)))
     calendars: dict[str, Calendar] = {}
+    tables = Tables(connection)
+
+    def calendar(row: Row[*tuple[Any, ...]]) -> Calendar:
+        ids = tables.ids(row.site_id)
+        name = f"{row.calendar} {ids}"
+        if name not in calendars:
+            calendars[name] = Calendar.from_json(row.calendar).with_tables(tables.of(ids))
+        return calendars[name]
+
     return [
         InForce(
             id=row.id,
             plan_id=row.plan_id,
             site_id=row.site_id,
             plan=Plan.from_json(row.terms),
-            calendar=calendars.setdefault(repr(row.calendar), Calendar.from_json(row.calendar)),
+            calendar=calendar(row),
             since=row.effective_at,
             until=row.ended_at,
         )
@@ -113,6 +123,10 @@ def in_force(
 
 def write(connection: Connection, version: InForce, promises: Iterable[Promise]) -> int:
     """Write what a version owes; what stands there already is left alone. Returns how many are new."""
+    promises = list(promises)
+    if not promises:
+        return 0
+    calendar_id = version_id(connection, version.calendar)
     checkpoints: dict[str, int] = {}
     if version.plan.every is not None:
         query = select(CHECKPOINT.c.slug, CHECKPOINT.c.id)
@@ -133,10 +147,12 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
             "due": promise.due,
             "wake": _first_wake(promise),
             "expected": len(promise.terms.route) if isinstance(promise.terms, Round) else 1,
+            "scored": promise.scored,
+            "calendar_id": calendar_id,
         }
         for promise in promises
     ]
-    return connection.execute(_WRITE, values).rowcount if values else 0
+    return connection.execute(_WRITE, values).rowcount
 
 
 def _first_wake(promise: Promise) -> Instant:
@@ -214,6 +230,7 @@ class Plans:
             closes=row.closes,
             due=row.due,
             early=plan.early,
+            scored=row.scored,
         )
 
 
@@ -326,7 +343,7 @@ def judged_until(connection: Connection) -> dict[int, Instant]:
         .where(OBLIGATION.c.revision > 0)
         .group_by(OBLIGATION.c.site_id)
     )
-    return {site_id: due for site_id, due in connection.execute(query).tuples()}
+    return {site_id: due for site_id, due in connection.execute(query).all()}  # noqa: C416
 
 
 def is_alarmed(connection: Connection, checkpoint_id: int) -> bool:

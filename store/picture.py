@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Table, func, select
 
 from devices.ids import Instant
+from store.calendars import Tables
+from store.reach import sites_below
 from store.tables import (
     Area,
     Checkpoint,
     Device,
-    GridNode,
     Person,
     Plan,
     PlanVersion,
     RegistryRevision,
     Site,
-    SiteGrid,
     Tag,
 )
 
@@ -40,13 +40,17 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteInfo:
-    """A site. `calendar` is the JSON that `rules.calendar.Calendar.from_json` reads."""
+    """A site. `calendar` is the JSON that `rules.calendar.Calendar.from_json` reads.
+
+    `decided`: which day tables hold for it beside that; another tuple, other rounds.
+    """
 
     id: int
     slug: str
     name: str
     timezone: str
     calendar: Mapping[str, Any]
+    decided: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,9 +208,15 @@ def _all(connection: Connection, table: Table) -> Iterable[Row[*tuple[Any, ...]]
 
 
 def _sites(connection: Connection) -> tuple[SiteInfo, ...]:
+    tables = Tables(connection)
     return tuple(
         SiteInfo(
-            id=row.id, slug=row.slug, name=row.name, timezone=row.timezone, calendar=row.calendar
+            id=row.id,
+            slug=row.slug,
+            name=row.name,
+            timezone=row.timezone,
+            calendar=row.calendar,
+            decided=tables.ids(row.id),
         )
         for row in _all(connection, _table(Site))
     )
@@ -237,7 +247,7 @@ def _checkpoints(connection: Connection) -> tuple[CheckpointInfo, ...]:
 
 
 def _devices(connection: Connection) -> dict[str, DeviceInfo]:
-    below = _sites_below(connection)
+    below = sites_below(connection)
     of_site: dict[int, frozenset[int]] = {}
     nowhere: frozenset[int] = frozenset()
 
@@ -256,18 +266,6 @@ def _devices(connection: Connection) -> dict[str, DeviceInfo]:
         )
         for row in _all(connection, _table(Device))
     }
-
-
-def _sites_below(connection: Connection) -> dict[int, frozenset[int]]:
-    """The sites that hang on each grid node or on a node under it."""
-    parents = {row.id: row.parent_id for row in _all(connection, _table(GridNode))}
-    found: dict[int, set[int]] = defaultdict(set)
-    for link in _all(connection, _table(SiteGrid)):
-        node = link.node_id
-        while node is not None:
-            found[node].add(link.site_id)
-            node = parents[node]
-    return {node: frozenset(sites) for node, sites in found.items()}
 
 
 def _bindings(

@@ -30,7 +30,10 @@ class CheckinRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRow:
-    """A round and the verdict that holds. Before its due nothing is missing yet."""
+    """A round and the verdict that holds. Before its due nothing is missing yet.
+
+    `scored` false: the class of its day was not known, so that it counts in no score.
+    """
 
     id: str
     site: str
@@ -46,6 +49,7 @@ class RoundRow:
     late: tuple[str, ...]
     reason: str | None
     judged_at: Instant | None
+    scored: bool
     timezone: str
 
 
@@ -74,6 +78,7 @@ class GapRow:
     overdue: bool
     stretches: tuple[Overdue, ...]
     reason: str | None
+    scored: bool
     timezone: str
 
 

@@ -19,9 +19,8 @@ def upgrade() -> None:
 
 
 def _obligation() -> None:
-    scored = sa.Column("scored", sa.Boolean(), server_default=sa.text("1"), nullable=False)
     for column in (
-        scored,
+        sa.Column("scored", sa.Boolean(), server_default=sa.text("1"), nullable=False),
         sa.Column("owner_id", sa.Integer()),
         sa.Column("calendar_id", sa.Integer()),
         sa.Column("profiled_id", sa.Integer()),

@@ -59,8 +59,12 @@ def _lag(look: "Look", row: Any) -> str:
     lag = (row.received_at - (row.corrected_at or row.at)) // 1000
     words = f"+{lag // 3600}h{lag % 3600 // 60:02}m" if lag >= 3600 else f"+{max(lag, 0)}s"
     if row.corrected_at is not None:
-        how = {"ahead": ("偏快", "ahead"), "slow": ("偏慢", "slow")}.get(row.corrected_how)
-        return f"{words} ({'时钟' if zh else 'clock '}{how[0 if zh else 1] if how else '?'})"
+        how = {
+            "ahead": ("时钟偏快", "clock ahead"),
+            "slow": ("时钟偏慢", "clock slow"),
+            "uptime": ("按运行时长推算", "by uptime"),
+        }.get(row.corrected_how, ("?", "?"))
+        return f"{words} ({how[0 if zh else 1]})"
     if lag < -1:
         return f"{words} ({'时钟偏快？' if zh else 'clock ahead?'})"
     return words

@@ -124,8 +124,8 @@ async def _begin(settings: Settings, ledger: Ledger) -> Begun:
         if ticks:
             arrivals.resume(connection)
         else:
-            for moved in close_left_open(connection, clock.now()):
-                judged.touch(connection, *moved)
+            for moved in close_left_open(connection, clock.now(), arrivals.lags):
+                judged.touch(connection, moved.site_id, moved.checkpoint_id, moved.at)
         return Begun(
             clock=clock,
             ledger=workers.ledger_uuid(connection),

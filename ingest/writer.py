@@ -20,6 +20,7 @@ from devices.reasons import Reason
 from ingest.judged import Judged
 from ingest.reader import Item, Marked, Pictured, Said, Taken
 from rules import events
+from rules.clocks import odd
 from rules.events import Notice
 from store import calls, entries, hazards, workers
 from store.arrivals import ArrivalBook
@@ -29,6 +30,7 @@ from store.events import raise_notices
 from store.presence import PresenceBook
 from store.quarantine import QuarantineBook, Suspect
 from store.series import lines
+from store.skews import SkewBook
 from store.tables import Photo, Sample
 
 PHOTO = Photo.__table__  # type: ignore[attr-defined]
@@ -80,6 +82,7 @@ class Writer:
         self.coverage = CoverageBook()
         self.presence = PresenceBook()
         self.quarantine = QuarantineBook()
+        self.skews = SkewBook()
         self.sampling = sampling
 
     def commit(self, items: Sequence[Item], now: Instant) -> Committed:
@@ -88,7 +91,7 @@ class Writer:
             with writing(self.engine) as connection:
                 done = _Batch(self, connection, now).write(items)
         except BaseException:
-            for book in (self.arrivals, self.coverage, self.presence, self.quarantine):
+            for book in (self.arrivals, self.coverage, self.presence, self.quarantine, self.skews):
                 book.forget()
             raise
         self.arrivals.keep()
@@ -130,9 +133,12 @@ class _Batch:
         span: list[Taken] = []
         for item in items:
             if isinstance(item, Taken):
-                arrival = self._writer.arrivals.span(self._connection, next_id, item.row.sent)
+                arrival = self._writer.arrivals.span(self._connection, next_id)
                 span.append(Taken(item.row.numbered(next_id, arrival), *item[1:]))
                 next_id += 1
+            elif isinstance(item, Said):
+                if item.status.sent is not None and not item.retained:
+                    self._writer.arrivals.hear_status(item.device.id, item.status.sent)
             elif isinstance(item, Marked):
                 self._append_span(span)
                 span = []
@@ -152,15 +158,28 @@ class _Batch:
                 now = taken.row.received_at
                 self._writer.presence.heard(self._connection, taken.device.id, now)
             if index not in again:
+                self._time(taken)
                 self._follow(taken)
         self._done.accepted += len(span) - len(again)
         self._done.duplicate += len(appended.duplicates)
         for index in appended.conflicts:
             self._conflict(span[index])
 
+    def _time(self, taken: Taken) -> None:
+        """What a new live record tells of its device's clock."""
+        message = taken.message
+        if message.sent is None or taken.retained:
+            return
+        aged = message.sent_up is not None and message.up is not None
+        self._writer.arrivals.hear(taken.device.id, message.sent, odd=aged and _is_odd(message))
+
     def _close(self, marker: Instant) -> None:
-        for moved in self._writer.arrivals.close(self._connection, marker):
-            self._touch(*moved)
+        writer, connection = self._writer, self._connection
+        closed = writer.arrivals.close(connection, marker)
+        for moved in closed.moved:
+            self._touch(moved.site_id, moved.checkpoint_id, moved.at)
+        if closed.skews:
+            self._notices += writer.skews.turns(connection, closed.skews, writer.arrivals.after)
         self._done.marker = self._writer.arrivals.after
         if self._first_tick is None:
             self._first_tick = marker
@@ -271,6 +290,12 @@ class _Batch:
             if upto == NOTHING and key[0] in self._strangers:
                 continue
             self._done.receipts[key] = Covered(site=site, upto=upto, missing=missing)
+
+
+def _is_odd(message: CheckIn | Hazard | Sos) -> bool:
+    """Whether a record's uptime contradicts its clock."""
+    age = (message.sent_up or 0) - (message.up or 0)
+    return odd(message.at, message.sent, age if age >= 0 else None)
 
 
 def _unknown_tag(taken: Taken) -> Notice:

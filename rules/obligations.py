@@ -140,7 +140,7 @@ def flip(obligation: Obligation, last: Verdict | None, verdict: Verdict) -> Flip
 
 def why_waiting(read: Read) -> Wait | None:
     """Why late evidence does not count by itself; None where it does (contract §6)."""
-    if read.trust is not Trust.TRUSTED:
+    if read.trust not in (Trust.TRUSTED, Trust.UPTIME):
         return Wait.CLOCK_UNPROVEN
     return None if read.cut_off else Wait.NOT_CUT_OFF
 

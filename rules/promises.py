@@ -42,6 +42,7 @@ class Trust(StrEnum):
     TRUSTED = "trusted"
     AHEAD = "ahead"
     SLOW = "slow"
+    UPTIME = "uptime"
     UNPROVEN = "unproven"
 
 

@@ -45,6 +45,10 @@ TRUSTS: Mapping[Trust, Words] = {
     Trust.TRUSTED: Words("设备时钟可信", "the device's clock is right"),
     Trust.AHEAD: Words("设备时钟偏快，时间已回调", "the device's clock is ahead; moved back"),
     Trust.SLOW: Words("设备时钟偏慢，时间已前调", "the device's clock is slow; moved forward"),
+    Trust.UPTIME: Words(
+        "设备时钟不准，时间按设备运行时长推算",
+        "the device's clock was wrong; its time was counted by how long the device had been on",
+    ),
     Trust.UNPROVEN: Words("时间无法核实", "the time is not proven"),
 }
 

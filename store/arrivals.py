@@ -2,17 +2,20 @@
 
 A message lies between the last marker before it in the stream and the first after it, whatever any
 clock said and however long we were down. A span is written when the first entry of it is, and closed
-by the next marker; only then is it known whether a device's clock ran ahead.
+by the next marker; only then is it known whether a device's clock ran ahead, or is slow.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, ScalarSelect, func, insert, select, update
+import msgspec
+from sqlalchemy import Connection, Row, ScalarSelect, func, insert, select, update
 
 from devices.ids import Instant
-from rules.clocks import timing
+from rules.clocks import JITTER, Live, skew, timing
 from rules.promises import Trust
 from store.entries import EntryKind
+from store.lags import Heard, Lags, keep_statuses
 from store.tables import Arrival, Correction, Entry
 
 ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
@@ -21,11 +24,19 @@ ENTRY = Entry.__table__  # type: ignore[attr-defined]
 
 
 class Moved(NamedTuple):
-    """A read whose time was corrected: where, and when it happened."""
+    """A read whose time was corrected: where, when it happened, and what its device had told."""
 
     site_id: int
     checkpoint_id: int | None
     at: Instant
+    told_at: Instant
+
+
+class Closed(NamedTuple):
+    """What closing a span showed: reads that were moved; by device, how wrong its clock is (ms)."""
+
+    moved: Sequence[Moved] = ()
+    skews: Sequence[tuple[int, int]] = ()
 
 
 class ArrivalBook:
@@ -33,17 +44,23 @@ class ArrivalBook:
 
     def __init__(self, after: Instant) -> None:
         self.after = after
+        self.lags = Lags()
         self._open: int | None = None
-        self._latest_sent: Instant = 0
+        self._heard: dict[int, Heard] = {}
+        self._statuses: list[tuple[int, Instant]] = []
+        self._odd = False
         self.keep()
 
     def keep(self) -> None:
         """The transaction has committed."""
-        self._kept = (self.after, self._open, self._latest_sent)
+        heard, statuses = dict(self._heard), list(self._statuses)
+        self._kept = (self.after, self._open, self._odd, heard, statuses)
 
     def forget(self) -> None:
         """The transaction did not commit: go back to where the last one left off."""
-        self.after, self._open, self._latest_sent = self._kept
+        self.after, self._open, self._odd, heard, statuses = self._kept
+        self._heard, self._statuses = dict(heard), list(statuses)
+        self.lags.forget()
 
     def resume(self, connection: Connection) -> None:
         """Go on in the span that a crash left open: the next marker closes it as if nothing had been.
@@ -53,39 +70,79 @@ class ArrivalBook:
         left = select(ARRIVAL.c.id).where(ARRIVAL.c.before.is_(None)).order_by(ARRIVAL.c.id.desc())
         self._open = connection.execute(left.limit(1)).scalar()
         if self._open is not None:
-            sent = select(func.max(ENTRY.c.sent)).where(ENTRY.c.id >= _first_of(self._open))
-            self._latest_sent = connection.execute(sent).scalar() or 0
+            told = select(ENTRY.c.device_id, ENTRY.c.sent).where(
+                ENTRY.c.id >= _first_of(self._open),
+                ENTRY.c.arrival_id == self._open,
+                ENTRY.c.sent.is_not(None),
+            )
+            for device_id, sent in connection.execute(told):
+                self.hear(device_id, sent, odd=True)
         self.keep()
 
-    def span(self, connection: Connection, next_entry: int, sent: Instant | None) -> int:
+    def span(self, connection: Connection, next_entry: int) -> int:
         """The id of the open span, for an entry that is about to be written in it."""
         span = self._open
         if span is None:
             new = insert(ARRIVAL).values(after=self.after, first_entry=next_entry)
             span = self._open = int(connection.execute(new.returning(ARRIVAL.c.id)).scalar_one())
-        if sent is not None and sent > self._latest_sent:
-            self._latest_sent = sent
         return span
 
-    def close(self, connection: Connection, marker: Instant) -> list[Moved]:
-        """A marker came: close the span. Returns the reads that it moved in time.
+    def hear(self, device_id: int, sent: Instant, *, odd: bool = False) -> None:
+        """A new live message of the span. `odd`: its uptime contradicts its clock."""
+        heard = self._heard.get(device_id)
+        self._heard[device_id] = Heard(sent, sent, 1) if heard is None else heard.and_(sent)
+        if odd:
+            self._odd = True
+
+    def hear_status(self, device_id: int, sent: Instant) -> None:
+        """A live status of the span: it tells of the clock, and is kept for that alone."""
+        self.hear(device_id, sent)
+        self._statuses.append((device_id, sent))
+
+    def close(self, connection: Connection, marker: Instant) -> Closed:
+        """A marker came: close the span.
 
         The caller has written all entries before the marker.
         """
-        before = max(marker, self.after)  # a clock that was set back ends no span before it began
-        span, ahead = self._open, self._latest_sent > before
-        self.after, self._open, self._latest_sent = before, None, 0
-        if span is None:
-            return []
-        connection.execute(update(ARRIVAL).where(ARRIVAL.c.id == span).values(before=self.after))
-        return _correct(connection, span) if ahead else []
+        after, before = self.after, max(marker, self.after)  # a clock set back ends no span early
+        span, heard, statuses, odd = self._open, self._heard, self._statuses, self._odd
+        self.after, self._open, self._odd = before, None, False
+        if not heard and span is None:
+            return Closed()
+        self._heard, self._statuses = {}, []
+        self.lags.learn(connection, after, before, heard)
+        if statuses:
+            keep_statuses(connection, after, before, statuses)
+        wrong = [device for device, told in heard.items() if _outside(told, after, before)]
+        moved: list[Moved] = []
+        if span is not None:
+            connection.execute(update(ARRIVAL).where(ARRIVAL.c.id == span).values(before=before))
+            moved = _correct(connection, span, self.lags) if wrong or odd else []
+        return Closed(moved, self._skews(connection, after, before, heard))
+
+    def _skews(
+        self, connection: Connection, after: Instant, before: Instant, heard: dict[int, Heard]
+    ) -> list[tuple[int, int]]:
+        found = []
+        for device_id, told in heard.items():
+            live: Sequence[Live] = ()
+            if told.latest < after - JITTER:
+                live = self.lags.of(connection, device_id, after)
+            wrong = skew((told.earliest, told.latest), after, before, live)
+            if wrong is not None:
+                found.append((device_id, wrong))
+        return found
+
+
+def _outside(told: Heard, after: Instant, before: Instant) -> bool:
+    return told.earliest < after - JITTER or told.latest > before
 
 
 def _first_of(span: int) -> ScalarSelect[int]:
     return select(ARRIVAL.c.first_entry).where(ARRIVAL.c.id == span).scalar_subquery()
 
 
-def close_left_open(connection: Connection, now: Instant) -> list[Moved]:
+def close_left_open(connection: Connection, now: Instant, lags: Lags) -> list[Moved]:
     """Close the spans a crash left open, at latest now; for the start of the service.
 
     What was received after them waited with the broker, and lies in spans of its own.
@@ -100,31 +157,71 @@ def close_left_open(connection: Connection, now: Instant) -> list[Moved]:
         )
         before = max(row.after, min(now, connection.execute(newest).scalar() or now))
         connection.execute(update(ARRIVAL).where(ARRIVAL.c.id == row.id).values(before=before))
-        moved += _correct(connection, row.id)
+        moved += _correct(connection, row.id, lags)
     return moved
 
 
-def _correct(connection: Connection, span: int) -> list[Moved]:
-    """Write the third time of every entry of the span whose device's clock was ahead."""
+class _Uptime(msgspec.Struct):
+    """What a body says of its device's uptime."""
+
+    up: int | None = None
+    sent_up: int | None = None
+
+
+_uptime = msgspec.json.Decoder(_Uptime).decode
+
+
+def _correct(connection: Connection, span: int, lags: Lags) -> list[Moved]:
+    """Write the third time of every check-in of the span whose device's clock was wrong."""
+    here = (ARRIVAL.c.id == span) & (ENTRY.c.id >= ARRIVAL.c.first_entry)
     query = (
-        select(
-            ENTRY.c.id.label("entry_id"),
-            ENTRY.c.site_id,
-            ENTRY.c.checkpoint_id,
-            ENTRY.c.at,
-            ENTRY.c.sent,
-            ARRIVAL.c.after,
-            ARRIVAL.c.before,
-        )
-        .join(ARRIVAL, (ARRIVAL.c.id == span) & (ENTRY.c.id >= ARRIVAL.c.first_entry))
+        select(*_TIMED)
+        .join(ARRIVAL, here)
         .where(ENTRY.c.arrival_id == span, ENTRY.c.kind == EntryKind.CHECKIN.value)
-        .where(ENTRY.c.sent > ARRIVAL.c.before)
     )
-    moved: list[Moved] = []
-    for row in connection.execute(query).all():
-        found = timing(at=row.at, sent=row.sent, after=row.after, before=row.before)
-        if found.trust is Trust.AHEAD:
-            third = {"entry_id": row.entry_id, "site_id": row.site_id, "at": found.at}
-            connection.execute(insert(CORRECTION).values(how=found.trust.value, **third))
-            moved.append(Moved(row.site_id, row.checkpoint_id, found.at))
-    return moved
+    found = (_correct_row(connection, row, lags) for row in connection.execute(query).all())
+    return [moved for moved in found if moved is not None]
+
+
+def correct_entry(connection: Connection, entry_id: int, lags: Lags) -> Moved | None:
+    """Correct one check-in whose span has closed already: it waited in quarantine."""
+    query = select(*_TIMED).join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
+    row = connection.execute(query.where(ENTRY.c.id == entry_id)).first()
+    return None if row is None or row.before is None else _correct_row(connection, row, lags)
+
+
+_TIMED = (
+    ENTRY.c.id.label("entry_id"),
+    ENTRY.c.device_id,
+    ENTRY.c.site_id,
+    ENTRY.c.checkpoint_id,
+    ENTRY.c.at,
+    ENTRY.c.sent,
+    ENTRY.c.body,
+    ARRIVAL.c.after,
+    ARRIVAL.c.before,
+)
+
+
+def _correct_row(connection: Connection, row: Row[*tuple[Any, ...]], lags: Lags) -> Moved | None:
+    """Write the third time of an entry where its device's own cannot stand."""
+    if row.sent is None:
+        return None
+    late = row.sent < row.after - JITTER
+    live = lags.of(connection, row.device_id, row.after) if late else ()
+    found = timing(row.at, row.sent, row.after, row.before, live, _age(row.body))
+    if found.trust in (Trust.TRUSTED, Trust.UNPROVEN):
+        return None
+    third = {"entry_id": row.entry_id, "site_id": row.site_id, "at": found.at}
+    connection.execute(insert(CORRECTION).values(how=found.trust.value, **third))
+    return Moved(row.site_id, row.checkpoint_id, found.at, row.at)
+
+
+def _age(body: str | None) -> int | None:
+    """How old a record was when it was sent, where it counts its uptime."""
+    if body is None or '"sent_up"' not in body:
+        return None
+    told = _uptime(body)
+    if told.up is None or told.sent_up is None or told.sent_up < told.up:
+        return None
+    return told.sent_up - told.up

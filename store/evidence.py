@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from devices.ids import Identity, Instant
 from rules.clocks import timing
-from rules.promises import Obligation, Read
+from rules.promises import Obligation, Read, Trust
 from store.entries import EntryKind
 from store.presence import anything_arrived, reachable_through
 from store.tables import Arrival, Checkpoint, Correction, Device, Entry, Outage, Person
@@ -29,6 +29,7 @@ _COLUMNS = (
     ARRIVAL.c.after,
     ARRIVAL.c.before,
     CORRECTION.c.at.label("corrected"),
+    CORRECTION.c.how,
     CHECKPOINT.c.slug.label("checkpoint"),
     DEVICE.c.slug.label("device"),
     PERSON.c.slug.label("person"),
@@ -75,7 +76,7 @@ def reads_for(
 def _read(connection: Connection, row: Row[*tuple[Any, ...]], due: Instant) -> Read:
     # Every read of a round comes through here; a row's names would cost more than all the rest.
     device_id, epoch, seq, told_at, sent, received_at, after, before = row[:8]
-    corrected, checkpoint, device, person = row[8:]
+    corrected, how, checkpoint, device, person = row[8:]
     at = told_at if corrected is None else corrected
     late = after >= due
     return Read(
@@ -85,11 +86,21 @@ def _read(connection: Connection, row: Row[*tuple[Any, ...]], due: Instant) -> R
         person=person,
         at=at,
         told_at=told_at,
-        trust=timing(at=told_at, sent=sent, after=after, before=before).trust,
+        trust=_trust(how, told_at, sent, after, before),
         after=after,
         received_at=received_at,
         cut_off=late and not anything_arrived(connection, device_id, at, due),
     )
+
+
+def _trust(
+    how: str | None, at: Instant, sent: Instant | None, after: Instant, before: Instant | None
+) -> Trust:
+    """As it was found when the span closed; what has no correction is right, or not proven."""
+    if how is not None:
+        return Trust(how)
+    found = timing(at, sent, after, before).trust
+    return found if found is Trust.TRUSTED else Trust.UNPROVEN
 
 
 def reachable(connection: Connection, site_id: int, since: Instant, until: Instant) -> bool:

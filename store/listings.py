@@ -373,10 +373,13 @@ def devices(engine: Engine, asked: Filter) -> Iterator[DeviceRow]:
         yield DeviceRow(**_without(row))
 
 
+_UNLISTED = frozenset({"payload", "day", "bucket", "arrival_id"})
+
+
 def quarantine(engine: Engine, asked: Filter) -> Iterator[QuarantineRow]:
     """What is in quarantine, by when it came in. The site is as its topic said, known or not."""
     zones = {place.slug: place.timezone for place in _places(engine, None)}
-    query = select(*(c for c in QUARANTINE.c if c.name not in ("payload", "day", "bucket")))
+    query = select(*(c for c in QUARANTINE.c if c.name not in _UNLISTED))
     if asked.site is not None:
         query = query.where(QUARANTINE.c.site == asked.site)
     stream = _Stream(query=query, key=(QUARANTINE.c.received_at, QUARANTINE.c.id))

@@ -143,7 +143,10 @@ class DeviceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineRow:
-    """Something that could not be taken; its bytes are shown by `desk.quarantine`."""
+    """Something that could not be taken; its bytes are shown by `desk.cases`.
+
+    `state`: kept, or asked to be taken again; taken, duplicate or dropped since `settled_at`.
+    """
 
     id: int
     topic: str
@@ -158,4 +161,6 @@ class QuarantineRow:
     sha256: str
     whole: bool
     copies: int
+    state: str
+    settled_at: Instant | None
     timezone: str | None

@@ -125,7 +125,7 @@ def _read_all(connection: Connection) -> None:
             at=told,
             sent=told + 100,
             received_at=received,
-            arrival_id=book.span(connection, entry, told + 100),
+            arrival_id=book.span(connection, entry),
             tag=tag,
             via=ViaCode.NFC,
             digest=seq,
@@ -133,6 +133,7 @@ def _read_all(connection: Connection) -> None:
             body=None,
         )
         append(connection, [row])
+        book.hear(devices[device], told + 100)
         book.close(connection, received + 600)
         presence.heard(connection, devices[device], received)
         presence.flush(connection)

@@ -183,7 +183,7 @@ def _is_proven(at: Instant, sent: Instant | None, after: Instant | None, how: st
         return how != Trust.UNPROVEN
     if after is None:
         return False
-    return timing(at=at, sent=sent, after=after, before=None).trust is not Trust.UNPROVEN
+    return timing(at=at, sent=sent, after=after, before=None).trust is Trust.TRUSTED
 
 
 # Rounds, events, hazards -------------------------------------------------------------------------

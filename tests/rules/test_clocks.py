@@ -1,23 +1,27 @@
-"""Whose clock is right (contract §6, 'When did it arrive?')."""
+"""Whose clock is right (contract §6, 'When did it arrive?'; docs/decisions/0009)."""
 
 import pytest
 
-from rules.clocks import Timing, slow, timing
+from rules.clocks import JITTER, Live, Timing, odd, skew, slow, timing
 from rules.obligations import Trust
 
-AT, AFTER, BEFORE = 900_000, 1_000_000, 1_001_000
+AT, AFTER, BEFORE = 1_788_000_000_000, 1_788_000_100_000, 1_788_000_101_000
+MINUTE = 60_000
+LAG = 5 * MINUTE
+SLOW = tuple(Live(AFTER - ago, LAG, LAG, 1) for ago in (2 * MINUTE, MINUTE, 0))
 
 
 @pytest.mark.parametrize(
     ("sent", "before", "trust", "by_ms"),
     [
         (None, BEFORE, Trust.UNPROVEN, 0),
-        (AFTER - 1, BEFORE, Trust.UNPROVEN, 0),
+        (AFTER - JITTER - 1, BEFORE, Trust.UNPROVEN, 0),
+        (AFTER - JITTER, BEFORE, Trust.TRUSTED, 0),
         (AFTER, BEFORE, Trust.TRUSTED, 0),
         (BEFORE, BEFORE, Trust.TRUSTED, 0),
         (BEFORE + 1, BEFORE, Trust.AHEAD, -1),
         (BEFORE + 600_000, BEFORE, Trust.AHEAD, -600_000),
-        (AFTER - 1, None, Trust.UNPROVEN, 0),
+        (AFTER - JITTER - 1, None, Trust.UNPROVEN, 0),
         (AFTER, None, Trust.TRUSTED, 0),
         (BEFORE + 600_000, None, Trust.TRUSTED, 0),
     ],
@@ -32,8 +36,8 @@ def test_sent_against_the_arrival_interval(
 
 def test_a_slow_clock_is_moved_forward() -> None:
     """When all live messages lag alike the clock is slow, and `at` moves forward by its lag."""
-    found = timing(AT, AFTER - 300_000, AFTER, BEFORE, live_lags=(310_000, 290_000, 300_500))
-    assert found == Timing(trust=Trust.SLOW, at=AT + 300_000, by_ms=300_000)
+    found = timing(AT, AFTER - LAG, AFTER, BEFORE, SLOW)
+    assert found == Timing(trust=Trust.SLOW, at=AT + LAG, by_ms=LAG)
 
 
 @pytest.mark.parametrize(
@@ -49,4 +53,71 @@ def test_a_slow_clock_is_moved_forward() -> None:
 )
 def test_slow_means_the_same_lag_within_a_minute(lags: tuple[int, ...], is_slow: bool) -> None:
     """Lags of one slow clock lie within 60 s of their middle; delays do not."""
-    assert slow(lags) is is_slow
+    live = [Live(AFTER + at * MINUTE, lag, lag, 1) for at, lag in enumerate(lags)]
+    assert slow(live) is is_slow
+
+
+def test_what_was_held_up_together_is_not_slow() -> None:
+    """Three messages that come in at once after the same delay prove nothing of the clock."""
+    assert not slow([Live(AFTER, LAG, LAG + 1_000, 3)])
+    assert slow([Live(AFTER, LAG, LAG, 2), Live(AFTER + 30_000, LAG, LAG, 1)])
+
+
+def test_a_clock_that_was_never_set_needs_no_company() -> None:
+    """No delay explains 1970: such a clock is slow by its first message."""
+    found = timing(5_000, 9_000, AFTER, BEFORE)
+    assert found == Timing(trust=Trust.SLOW, at=AFTER - 4_000, by_ms=AFTER - 9_000)
+
+
+@pytest.mark.parametrize(
+    ("at", "sent", "live", "age", "expected"),
+    [
+        # the clock was right when it sent, but had been set in between: the age tells
+        (AT - 7_200_000, AFTER + 500, (), 600_000, (Trust.UPTIME, AFTER + 500 - 600_000)),
+        (AT, AFTER + 500, (), AFTER + 500 - AT, (Trust.TRUSTED, AT)),
+        (AT, AFTER + 500, (), AFTER + 500 - AT + JITTER, (Trust.TRUSTED, AT)),
+        # ahead and slow: counted back from our own interval
+        (AT, BEFORE + LAG, (), 600_000, (Trust.UPTIME, BEFORE - 600_000)),
+        (AT, AFTER - LAG, SLOW, 600_000, (Trust.UPTIME, AFTER - 600_000)),
+        # delayed or slow, nobody knows: when it was sent is not known either
+        (AT, AFTER - LAG, (), 600_000, (Trust.UNPROVEN, AT)),
+        (AT, None, (), 600_000, (Trust.UNPROVEN, AT)),
+    ],
+)
+def test_the_uptime_tells_the_age_whatever_the_clock_did(
+    at: int, sent: int | None, live: tuple[Live, ...], age: int, expected: tuple[Trust, int]
+) -> None:
+    """Where the moment of sending is known, the record happened its age before it."""
+    found = timing(at, sent, AFTER, BEFORE, live, age)
+    assert (found.trust, found.at, found.by_ms) == (*expected, expected[1] - at)
+
+
+def test_a_long_interval_proves_no_uptime() -> None:
+    """What waited for us while we were down was sent some time in hours: ahead stays ahead."""
+    found = timing(AT, BEFORE + LAG, AFTER - 3_600_000, BEFORE, (), 600_000)
+    assert (found.trust, found.at) == (Trust.AHEAD, BEFORE - 600_000)
+
+
+def test_an_uptime_that_agrees_is_not_odd() -> None:
+    """Only a clock that was moved between record and sending contradicts the uptime."""
+    assert not odd(AT, AT + 5_000, 5_000 + JITTER)
+    assert odd(AT, AT + 5_000, 5_001 + JITTER)
+    assert not odd(AT, None, 5_000)
+    assert not odd(AT, AT, None)
+
+
+@pytest.mark.parametrize(
+    ("heard", "live", "expected"),
+    [
+        ((BEFORE + LAG, BEFORE + LAG), (), LAG),
+        ((AFTER, BEFORE), (), 0),
+        ((AFTER - LAG, AFTER - LAG), (), None),
+        ((AFTER - LAG, AFTER - LAG), SLOW, -LAG),
+        ((AFTER - LAG, AFTER), (), 0),
+    ],
+)
+def test_how_wrong_a_clock_is(
+    heard: tuple[int, int], live: tuple[Live, ...], expected: int | None
+) -> None:
+    """Ahead by its earliest, slow by its latest where it is proven slow; a delay says nothing."""
+    assert skew(heard, AFTER, BEFORE, live) == expected

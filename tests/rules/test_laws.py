@@ -329,7 +329,12 @@ BREAKS = [
         "at <= obligation.opens:\n        return None if",
     ),
     ("round", DOOR, "read.after < obligation.due\n    return", "True\n    return"),
-    ("round", DOOR, "read.trust is not Trust.TRUSTED", "read.trust is Trust.UNPROVEN"),
+    (
+        "round",
+        DOOR,
+        "read.trust not in (Trust.TRUSTED, Trust.UPTIME)",
+        "read.trust is Trust.UNPROVEN",
+    ),
     ("round", DOOR, "None if read.cut_off else Wait.NOT_CUT_OFF", "None"),
     ("round", DOOR, "and not known.reachable", "and False"),
     ("round", DOOR, "if clock < obligation.due:", "if clock <= obligation.due:"),

@@ -161,7 +161,7 @@ def test_after_due_only_a_trusted_read_of_a_device_cut_off_counts(
     """Late evidence counts by itself only if trusted and cut off; else it waits for review."""
     late = read("gate", OPENS, trust=trust, after=DUE, cut_off=cut_off)
     verdict = settle(walk("gate"), [late], AFTER_ALL, DUE)
-    counts = trust is Trust.TRUSTED and cut_off
+    counts = trust in (Trust.TRUSTED, Trust.UPTIME) and cut_off
     assert verdict.standing is (Standing.COMPLETED if counts else Standing.MISSED)
     assert verdict.waiting == (() if counts else (late.identity,))
     assert verdict.first is Standing.MISSED

@@ -186,7 +186,8 @@ async def test_a_checkin_waits_until_its_time_is_settled(ledger: Ledger) -> None
     ("sent", "how", "proven"),
     [
         (NOON + 500, None, True),
-        (NOON - 1, None, False),
+        (NOON - 2_000, None, True),
+        (NOON - 2_001, None, False),
         (None, None, False),
         (NOON + 9_000, "ahead", True),
         (NOON - 9_000, "slow", True),

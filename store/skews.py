@@ -1,0 +1,98 @@
+"""Which devices' clocks are wrong by more than people should bear: their open events.
+
+What a span told of each clock comes in when it closes; only a turn (it became wrong, it is right
+again) asks the ledger anything.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from devices.ids import Instant
+from rules.clocks import SKEWED
+from rules.events import EventKind, EventState, Notice
+from rules.oddities import clock_right, clock_wrong
+from store.tables import Device, DeviceState, EventRow, Site
+
+DEVICE = Device.__table__  # type: ignore[attr-defined]
+STATE = DeviceState.__table__  # type: ignore[attr-defined]
+EVENT = EventRow.__table__  # type: ignore[attr-defined]
+SITE = Site.__table__  # type: ignore[attr-defined]
+
+
+class SkewBook:
+    """For the ledger's writer only, within its transaction."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, dict[str, Any]] | None = None
+
+    def forget(self) -> None:
+        """The transaction did not commit: what is open is read again."""
+        self._open = None
+
+    def turns(
+        self, connection: Connection, skews: Iterable[tuple[int, int]], at: Instant
+    ) -> list[Notice]:
+        """What is to be told of clocks that were heard, by device and ms ahead, as of `at`."""
+        wrong = self._load(connection)
+        notices = []
+        for device_id, skew_ms in skews:
+            if abs(skew_ms) > SKEWED:
+                if device_id not in wrong:
+                    notices.append(self._opened(connection, device_id, skew_ms, at))
+            elif device_id in wrong:
+                notices.append(clock_right(**wrong.pop(device_id)))
+        return notices
+
+    def _opened(self, connection: Connection, device_id: int, skew_ms: int, at: Instant) -> Notice:
+        query = (
+            select(DEVICE.c.slug, SITE.c.slug.label("site"), STATE.c.boot)
+            .select_from(DEVICE)
+            .outerjoin(SITE, SITE.c.id == DEVICE.c.site_id)
+            .outerjoin(STATE, STATE.c.device_id == DEVICE.c.id)
+            .where(DEVICE.c.id == device_id)
+        )
+        row = connection.execute(query).one()
+        notice = clock_wrong(row.site, row.slug, row.boot, at, skew_ms=skew_ms)
+        self._load(connection)[device_id] = {
+            "site": row.site,
+            "subject": notice.subject,
+            "at": at,
+            "data": notice.data,
+        }
+        return notice
+
+    def _load(self, connection: Connection) -> dict[int, dict[str, Any]]:
+        if self._open is None:
+            self._open = dict(_still_open(connection))
+        return self._open
+
+
+def _still_open(connection: Connection) -> Iterable[tuple[int, dict[str, Any]]]:
+    later = EVENT.alias()
+    newest = (
+        select(func.max(later.c.revision))
+        .where(later.c.kind == EVENT.c.kind, later.c.subject == EVENT.c.subject)
+        .correlate(EVENT)
+        .scalar_subquery()
+    )
+    query = (
+        select(EVENT.c.subject, EVENT.c.at, EVENT.c.data, SITE.c.slug.label("site"))
+        .outerjoin(SITE, SITE.c.id == EVENT.c.site_id)
+        .where(
+            EVENT.c.kind == EventKind.DEVICE_CLOCK_SKEW.value,
+            EVENT.c.state != EventState.RESOLVED.value,
+            EVENT.c.revision == newest,
+        )
+    )
+    found = connection.execute(query).all()
+    slugs = {row.data["device"] for row in found}
+    named = select(DEVICE.c.slug, DEVICE.c.id).where(DEVICE.c.slug.in_(slugs))
+    ids = {row.slug: row.id for row in connection.execute(named)} if slugs else {}
+    for row in found:
+        data = {name: row.data[name] for name in ("device", "skew_ms")}
+        yield (
+            ids[row.data["device"]],
+            {"site": row.site, "subject": row.subject, "at": row.at, "data": data},
+        )

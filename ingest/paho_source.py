@@ -180,25 +180,32 @@ class _Link:
     ) -> None:
         self.session = session
         self.ready = False
-        self._address = broker.address
+        self._broker = broker
+        self._id = client_id
         self._queues = queues
         self._on_fresh = on_fresh
         self._changed = changed
         self._connection = 0
         self._expected = False
-        self._client = _client(broker, client_id, manual_ack=True)
-        self._client.on_connect = self._connected
-        self._client.on_subscribe = self._subscribed
-        self._client.on_disconnect = self._disconnected
-        self._client.on_message = self._received
+        self._client = self._new()
+
+    def _new(self) -> mqtt.Client:
+        client = _client(self._broker, self._id, manual_ack=True)
+        client.on_connect = self._connected
+        client.on_subscribe = self._subscribed
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        return client
 
     def start(self) -> None:
+        self._client = self._new()  # paho leaks sockets when a client is started again
+        address = self._broker.address
         wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho
         wishes.SessionExpiryInterval = SESSION_EXPIRY_S
         wishes.ReceiveMaximum = self.session.window
         self._client.connect_async(
-            self._address.host,
-            self._address.port,
+            address.host,
+            address.port,
             keepalive=KEEPALIVE_S,
             clean_start=False,
             properties=wishes,

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 
 from devices.ids import Instant
 from rules.plans import Plan
-from rules.promises import Obligation, round_key
+from rules.promises import Gap, Obligation, gap_key, round_key
 from store import obligations
 from store.database import writing
 
@@ -32,7 +32,15 @@ DOCUMENT: dict[str, Any] = {
             ],
             "devices": [{"id": "hh-1"}, {"id": "hh-2"}],
             "plans": [
-                {"id": "day", "name": "Day", "route": ["gate", "lab"], "windows": ["00:00-00:01"]}
+                {"id": "day", "name": "Day", "route": ["gate", "lab"], "windows": ["00:00-00:01"]},
+                {
+                    "id": "gap",
+                    "name": "Gap",
+                    "route": ["lab"],
+                    "windows": ["00:00-23:00"],
+                    "every": "10m",
+                    "grace": "2m",
+                },
             ],
         },
         {
@@ -57,9 +65,10 @@ def checkin(seq: int, at: Instant, tag: str = GATE, **more: Any) -> dict[str, An
     return {"seq": seq, "at": at, "sent": at, "tag": tag, **more}
 
 
-def owe(engine: Engine, opens: Instant, closes: Instant, plan: str = "day") -> str:
-    """A round of the plan's in a window that no file could say: contract windows are whole minutes."""
+def owe(engine: Engine, opens: Instant, closes: Instant, plan: str = "day", grace: int = 0) -> str:
+    """What the plan owes in a window that no file could say: the contract's are whole minutes."""
     with writing(engine) as connection:
+        obligations.take_up(connection, None)
         asked = text(
             "SELECT v.id, v.plan_id, p.site_id, v.terms FROM plan_version v"
             " JOIN plan p ON p.id = v.plan_id WHERE p.slug = :plan AND v.ended_at IS NULL"
@@ -69,14 +78,16 @@ def owe(engine: Engine, opens: Instant, closes: Instant, plan: str = "day") -> s
             v for v in obligations.in_force(connection, opens, [row.plan_id]) if v.id == row.id
         )
         terms = Plan.from_json(json.loads(row.terms)).terms()[0]
+        spot = terms.checkpoint if isinstance(terms, Gap) else None
+        key = gap_key(SITE, plan, opens, spot) if spot else round_key(SITE, plan, opens)
         promise = Obligation(
-            key=round_key(SITE, plan, opens),
+            key=key,
             site=SITE,
             plan=plan,
             terms=terms,
             opens=opens,
             closes=closes,
-            due=closes,
+            due=closes + grace,
             early=0,
         )
         obligations.write(connection, version, [promise])

@@ -20,7 +20,10 @@ pytestmark = pytest.mark.broker
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Wire]]:
     """One service for the tests that do it no harm; each uses devices and numbers of its own."""
     folder = tmp_path_factory.mktemp("service")
-    with mosquitto(["set_tcp_nodelay true"]) as broker, a_service(folder, broker.port, REGISTRY) as s:
+    with (
+        mosquitto(["set_tcp_nodelay true"]) as broker,
+        a_service(folder, broker.port, REGISTRY) as s,
+    ):
         with a_wire(broker.port) as wire:
             yield s, wire
 
@@ -104,7 +107,9 @@ def test_a_hazard_is_told_and_followed_to_its_end(shared):
         step = {"seq": seq, "epoch": 30, "action": action, "ref": "hh-1/30/1"}
         wire.say(up("hazard"), {"at": at + seq, "sent": at + seq, **step})
     assert wire.event("hazard.closed", "hh-1/30/1")["data"]["state"] == "closed"
-    assert [r["state"] for r in service.listing("hazard", "list") if "/30/" in r["id"]] == ["closed"]
+    assert [r["state"] for r in service.listing("hazard", "list") if "/30/" in r["id"]] == [
+        "closed"
+    ]
 
 
 def test_a_call_for_help_is_told_at_once_and_acknowledged_by_command(shared):

@@ -1,0 +1,260 @@
+"""The port `Source`: one suite over the source in memory and paho's on a real Mosquitto."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from ingest.paho_source import Broker, PahoSource
+from ingest.source import MAIN, Session, Source
+from store.addresses import MqttAddress
+from tests.ingest.memory_source import MemoryBroker, MemorySource
+from tests.servers import Server, mosquitto
+from tests.wire import Wire
+
+WINDOW = 50
+SESSIONS = (
+    Session(name=MAIN, filters=("patrol/v1/+/+/up/+",), window=WINDOW),
+    Session(name="sos", filters=("patrol/v1/+/+/up/sos",), window=10, overtaking=True),
+)
+CHECKIN, SOS = "patrol/v1/s/d/up/checkin", "patrol/v1/s/d/up/sos"
+WITHIN_S = 20.0
+
+
+class World:
+    """A broker, what the source under test said, and how to hurt both."""
+
+    def __init__(self) -> None:
+        self.changes: list[bool] = []
+        self.fresh: list[str] = []
+        self.changed = asyncio.Event()
+
+    def heard(self) -> dict[str, Callable[..., None]]:
+        def on_change(connected: bool) -> None:
+            self.changes.append(connected)
+            self.changed.set()
+
+        return {"on_change": on_change, "on_fresh": self.fresh.append}
+
+    async def connected(self, source: Source) -> None:
+        async with asyncio.timeout(WITHIN_S):
+            while not source.connected:
+                self.changed.clear()
+                await self.changed.wait()
+
+    def source(self) -> Source: ...
+
+    def publish(self, topic: str, payload: bytes) -> None: ...
+
+    async def cut(self, source: Source) -> None: ...
+
+    async def forget(self, source: Source) -> None: ...
+
+
+class MemoryWorld(World):
+    def __init__(self) -> None:
+        super().__init__()
+        self.broker = MemoryBroker()
+
+    def source(self) -> Source:
+        return MemorySource(self.broker, "test", SESSIONS, **self.heard())
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self.broker.publish(topic, payload)
+
+    async def cut(self, source: Source) -> None:
+        self.broker.cut()
+
+    async def forget(self, source: Source) -> None:
+        self.broker.forget()
+
+
+class RealWorld(World):
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self.server = server
+
+    def source(self) -> Source:
+        broker = Broker(address=MqttAddress.parse(f"mqtt://127.0.0.1:{self.server.port}"))
+        return PahoSource(broker, "test", SESSIONS, **self.heard())
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        wire = Wire(self.server.port)
+        wire.say(topic, payload)
+        wire.close()
+
+    async def cut(self, source: Source) -> None:
+        # in good order, so that what the broker holds is on disk
+        await asyncio.to_thread(self.server.stop)
+        await asyncio.to_thread(self.server.start)
+        await self.connected(source)
+
+    async def forget(self, source: Source) -> None:
+        await asyncio.to_thread(self.server.stop)
+        for kept in self.server.folder.glob("*.db"):
+            kept.unlink()
+        await asyncio.to_thread(self.server.start)
+        await self.connected(source)
+
+
+@pytest.fixture(params=["memory", pytest.param("mosquitto", marks=pytest.mark.broker)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "memory":
+        yield MemoryWorld()
+        return
+    server: Iterator[Any]
+    with mosquitto(["set_tcp_nodelay true"]) as server:
+        yield RealWorld(server)
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[Source]:
+    source = world.source()
+    await source.start()
+    try:
+        await world.connected(source)
+        yield source
+    finally:
+        await source.stop()
+
+
+async def taken(source: Source, count: int) -> list[Any]:
+    """The next `count` deliveries."""
+    found: list[Any] = []
+    async with asyncio.timeout(WITHIN_S):
+        while len(found) < count:
+            found += await source.take(count - len(found))
+    return found
+
+
+async def quiet(source: Source) -> None:
+    """Nothing more comes."""
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(source.take(1), 0.3)
+
+
+def bodies(deliveries: list[Any]) -> list[bytes]:
+    return [delivery.payload for delivery in deliveries]
+
+
+async def test_what_was_said_in_order_comes_in_order(world):
+    """Deliveries of a session come in the order of the broker, none of them changed."""
+    async with running(world) as source:
+        said = [b"%d" % number for number in range(20)]
+        for body in said:
+            world.publish(CHECKIN, body)
+        assert bodies(await taken(source, 20)) == said
+
+
+async def test_what_is_not_acknowledged_comes_again(world):
+    """After the connection broke, what was not acknowledged comes again, in order; the rest does not."""
+    async with running(world) as source:
+        for number in range(4):
+            world.publish(CHECKIN, b"%d" % number)
+        found = await taken(source, 4)
+        source.acknowledge([found[0], found[2]])
+        await asyncio.sleep(0.2)
+        await world.cut(source)
+        again = await taken(source, 2)
+        assert bodies(again) == [b"1", b"3"]
+        await quiet(source)
+
+
+async def test_another_process_takes_up_where_one_left_off(world):
+    """A new source of the same name finds what came while nobody was there, and what was left."""
+    async with running(world) as source:
+        world.publish(CHECKIN, b"left")
+        await taken(source, 1)
+    world.publish(CHECKIN, b"meanwhile")
+    async with running(world) as source:
+        assert bodies(await taken(source, 2)) == [b"left", b"meanwhile"]
+
+
+async def test_an_acknowledgement_is_bound_to_its_connection(world):
+    """One that outlives its connection acknowledges nothing."""
+    async with running(world) as source:
+        world.publish(CHECKIN, b"old")
+        (old,) = await taken(source, 1)
+        await world.cut(source)
+        source.acknowledge([old])
+        (again,) = await taken(source, 1)
+        assert again.payload == b"old"
+        assert again.token != old.token
+        await world.cut(source)
+        assert bodies(await taken(source, 1)) == [b"old"]
+
+
+async def test_the_window_holds_the_broker_back(world):
+    """What is not acknowledged is not followed by more than the window."""
+    async with running(world) as source:
+        for number in range(WINDOW + 5):
+            world.publish(CHECKIN, b"%d" % number)
+        found = await taken(source, WINDOW)
+        await quiet(source)
+        source.acknowledge(found)
+        assert len(await taken(source, 5)) == 5
+
+
+async def test_calls_for_help_overtake_what_waits(world):
+    """Deliveries of an overtaking session are taken before a backlog of the others."""
+    async with running(world) as source:
+        await source.pause()
+        for number in range(20):
+            world.publish(CHECKIN, b"%d" % number)
+        world.publish(SOS, b"help")
+        await source.resume()
+        await world.connected(source)
+        await asyncio.sleep(0.3)
+        first = (await taken(source, 1))[0]
+        assert (first.session, first.payload) == ("sos", b"help")
+
+
+async def test_a_session_that_is_gone_is_told(world):
+    """Where the broker has forgotten a session that was expected, the service hears which."""
+    async with running(world) as source:
+        assert world.fresh == []
+        await world.cut(source)
+        assert world.fresh == []
+        await world.forget(source)
+        await asyncio.sleep(0.2)
+        assert sorted(world.fresh) == ["main", "sos"]
+
+
+async def test_while_paused_nothing_comes(world):
+    """Between `pause` and `resume` the broker keeps everything."""
+    async with running(world) as source:
+        await source.pause()
+        world.publish(CHECKIN, b"later")
+        await quiet(source)
+        await source.resume()
+        await world.connected(source)
+        assert bodies(await taken(source, 1)) == [b"later"]
+
+
+async def test_what_is_published_comes_round(world):
+    """What the source says itself comes back through its session once the broker has it."""
+    async with running(world) as source:
+        sending = source.publish(CHECKIN, b"to myself", qos=1)
+        assert await sending.done(WITHIN_S)
+        assert bodies(await taken(source, 1)) == [b"to myself"]
+
+
+@pytest.mark.broker
+async def test_nothing_said_to_a_dead_connection_is_said_later():
+    """What the broker did not acknowledge is given back at once, and never sent by the client itself."""
+    with mosquitto() as server:
+        world = RealWorld(server)
+        async with running(world) as source:
+            await asyncio.to_thread(server.kill)
+            async with asyncio.timeout(WITHIN_S):
+                while source.connected:
+                    world.changed.clear()
+                    await world.changed.wait()
+            assert not await source.publish(CHECKIN, b"stale", qos=1).done(WITHIN_S)
+            await asyncio.to_thread(server.start)
+            await world.connected(source)
+            world.publish(CHECKIN, b"fresh")
+            assert bodies(await taken(source, 1)) == [b"fresh"]
+            await quiet(source)

@@ -16,7 +16,8 @@ What A must show: every message in the ledger, at its checkpoint, none in quaran
 device receipted up to its last `seq`. Rounds are open at every site, and fall due through the run.
 `cpu_us`: CPU of the service's process, all threads, for one check-in, receipts included. A run is
 shorter than a round, so most of its reads are judged after it: `judging_us` is what that costs for
-each, measured after a last run of A until every round that got reads has its verdict.
+each read that a judge looks at, measured after a last run of A until every open round has its
+verdict.
 """
 
 import argparse
@@ -44,6 +45,12 @@ SLOWEST_PER_S = 500
 RECEIPTED_WITHIN_S = 5.0
 SETTLE_S = 0.3
 JUDGED_WITHIN_S = 180.0
+LOOKS = """
+SELECT count(*) FROM obligation o
+JOIN entry e ON e.site_id = o.site_id AND e.at >= o.opens AND e.at < o.due
+WHERE o.revision = 0 AND o.opens <= ?
+"""
+"""Reads that the rounds now open have to be judged from, those in two rounds twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +211,7 @@ class Bench:
     # Judging -------------------------------------------------------------------------------------
 
     def judging_us(self) -> float:
-        """CPU microseconds for judging one read, at due.
+        """CPU microseconds for each read that a judge looks at, at due.
 
         CPU is read four times a second; what a quarter in which verdicts were written took above
         the mean of those without is the judging's.
@@ -218,6 +225,7 @@ class Bench:
             publish(self.stand.address, load)
             self._kept(load, before)
             opened, deadline = wall(), time.monotonic() + JUDGED_WITHIN_S
+            looks = self.stand.value(LOOKS, opened)
             left, cpu = self.stand.value(pending, opened), service.cpu_s()
             while left and time.monotonic() < deadline:
                 time.sleep(0.25)
@@ -225,7 +233,7 @@ class Bench:
                 (busy if now < left else quiet).append(used - cpu)
                 left, cpu = now, used
         idle = statistics.fmean(quiet) if quiet else 0.0
-        return round(sum(used - idle for used in busy) / load.messages * 1e6, 2)
+        return round(sum(used - idle for used in busy) / max(looks, 1) * 1e6, 2)
 
 
 def receipted(messages: Iterable[tuple[str, bytes]]) -> dict[str, int]:

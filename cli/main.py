@@ -10,6 +10,7 @@ import typer
 
 from cli import (
     broker,
+    calendar,
     checkin,
     config,
     db,
@@ -83,6 +84,7 @@ GROUPS = (
     ("quarantine", "What came in and could not be taken.", quarantine.app),
     ("registry", "Sites, checkpoints, people, devices, plans.", registry.app),
     ("plan", "Plans, and what they would owe.", plan.app),
+    ("calendar", "What kind of day each date is.", calendar.app),
     ("broker", "Our own Mosquitto.", broker.app),
     ("db", "The ledger's database.", db.app),
     ("series", "The time series, in InfluxDB or from the ledger.", series.app),

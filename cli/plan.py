@@ -44,14 +44,15 @@ def preview(
 
         with opened(settings(context)) as engine:
             found = applied(engine, plan)
-    rows = list(_rows(found, _day(first, found.plan.timezone), days, language(lang)))
+    rows = list(_rows(found, first_day(first, found.plan.timezone), days, language(lang)))
     if json:
         emit_rows(rows)
     else:
         _table(rows, language(lang))
 
 
-def _day(text: str | None, timezone: str) -> Any:
+def first_day(text: str | None, timezone: str) -> Any:
+    """The date asked for, else today in the zone."""
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 

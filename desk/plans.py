@@ -10,6 +10,7 @@ from sqlalchemy import Engine, select
 from desk.errors import DeskError
 from rules.calendar import Calendar
 from rules.plans import Plan, WindowDay, window_days
+from store.calendars import calendar_of
 from store.database import reading
 from store.listings import PLAN, SITE, VERSION
 from store.registry import read_registry
@@ -43,17 +44,24 @@ def in_file(path: Path, name: str) -> Previewed:
 def applied(engine: Engine, name: str) -> Previewed:
     """The plan `site/plan` as the registry in force has it. Raises `DeskError`."""
     query = (
-        select(SITE.c.slug.label("site"), PLAN.c.slug, VERSION.c.terms, SITE.c.calendar)
+        select(
+            SITE.c.slug.label("site"),
+            SITE.c.id.label("site_id"),
+            PLAN.c.slug,
+            VERSION.c.terms,
+            SITE.c.calendar,
+        )
         .join(PLAN, PLAN.c.site_id == SITE.c.id)
         .join(VERSION, VERSION.c.plan_id == PLAN.c.id)
         .where(VERSION.c.superseded_at.is_(None))
     )
     with reading(engine) as connection:
         known = {f"{row.site}/{row.slug}": row for row in connection.execute(query)}
-    if name not in known:
-        raise _unknown(name, sorted(known))
-    found = known[name]
-    return Previewed(plan=Plan.from_json(found.terms), calendar=Calendar.from_json(found.calendar))
+        if name not in known:
+            raise _unknown(name, sorted(known))
+        found = known[name]
+        calendar = calendar_of(connection, found.site_id, found.calendar)
+    return Previewed(plan=Plan.from_json(found.terms), calendar=calendar)
 
 
 def _unknown(name: str, known: list[str]) -> DeskError:

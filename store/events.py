@@ -90,7 +90,7 @@ def open_events(connection: Connection, kind: str) -> dict[str, Instant]:
         EVENT.c.state != EventState.RESOLVED.value,
         EVENT.c.revision == newest.correlate(EVENT).scalar_subquery(),
     )
-    return dict(connection.execute(query).tuples().all())
+    return {row.subject: row.at for row in connection.execute(query)}
 
 
 def acknowledge(

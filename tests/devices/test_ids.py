@@ -63,7 +63,9 @@ def test_slugs(text: str) -> None:
     assert is_slug(text)
 
 
-@pytest.mark.parametrize("text", ["", "-a", "A", "a_b", "a.b", "a\n", "é", "x" * 64, *sorted(RESERVED)])
+@pytest.mark.parametrize(
+    "text", ["", "-a", "A", "a_b", "a.b", "a\n", "é", "x" * 64, *sorted(RESERVED)]
+)
 def test_no_slugs(text: str) -> None:
     """What may not: a line end, too, which `$` would let pass."""
     assert not is_slug(text)

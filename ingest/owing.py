@@ -4,10 +4,11 @@ A changed plan or calendar remakes only what has not opened; what is open keeps 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -23,6 +24,8 @@ from store.obligations import InForce
 from store.picture import Picture
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 HORIZON_MS = 26 * 3_600_000
 """How far ahead obligations are made: handhelds show the rounds of the coming day."""
@@ -112,13 +115,17 @@ class Owing:
 
 
 def _owed(version: InForce, since: Instant, until: Instant) -> list[Obligation]:
-    """What a version owes; nothing, said aloud, where its plan makes the rules raise."""
+    """What a version owes."""
+    return _spared(version, lambda: version.owed(since, until))
+
+
+def _spared(version: InForce, asked: Callable[[], list[T]]) -> list[T]:
+    """The answer; nothing, said aloud, where the plan makes the rules raise: the others go on."""
     try:
-        return version.owed(since, until)
-    except Exception as error:  # one site's plan must not keep the others from being made
-        log.exception(
-            "plan.raised", plan=version.plan.slug, site=version.plan.site, error=str(error)
-        )
+        return asked()
+    except Exception as error:
+        plan = version.plan
+        log.exception("plan.raised", plan=plan.slug, site=plan.site, error=str(error))
         return []
 
 
@@ -179,5 +186,8 @@ def _known_again(connection: Connection, versions: Sequence[InForce]) -> list[No
 
 def _unknown(version: InForce, since: Instant, until: Instant) -> list[Notice]:
     """The years in which the plan asks for day classes that nobody has told."""
-    years = unknown_years(version.plan, version.calendar, max(since, until - HORIZON_MS), until)
+    begin = max(since, until - HORIZON_MS)
+    years = _spared(
+        version, lambda: list(unknown_years(version.plan, version.calendar, begin, until))
+    )
     return [calendar_unknown(version.plan, year, until) for year in years]

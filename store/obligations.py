@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -19,6 +20,8 @@ from rules.promises import Obligation as Promise
 from store.calendars import Tables, version_id
 from store.tables import Checkpoint, Obligation, PlanVersion, Site, VerdictRow
 from store.tables import Plan as PlanTable
+
+log = structlog.get_logger()
 
 OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
 VERDICT = VerdictRow.__table__  # type: ignore[attr-defined]
@@ -112,13 +115,23 @@ def in_force(
             id=row.id,
             plan_id=row.plan_id,
             site_id=row.site_id,
-            plan=Plan.from_json(row.terms),
+            plan=plan,
             calendar=calendar(row),
             since=row.effective_at,
             until=row.ended_at,
         )
         for row in connection.execute(query)
+        if (plan := _readable(row)) is not None
     ]
+
+
+def _readable(row: Row[*tuple[Any, ...]]) -> Plan | None:
+    """The plan of a version; None, said aloud, where it is none any more: the others go on."""
+    try:
+        return Plan.from_json(row.terms)
+    except (KeyError, TypeError, ValueError) as error:
+        log.error("plan.unreadable", version=row.id, error=str(error))
+        return None
 
 
 def write(connection: Connection, version: InForce, promises: Iterable[Promise]) -> int:

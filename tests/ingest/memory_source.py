@@ -28,6 +28,8 @@ class MemoryBroker:
     def __init__(self) -> None:
         self.kept: dict[str, Kept] = {}
         self.sources: list[MemorySource] = []
+        self.refusing = False
+        self.published: list[tuple[str, bytes]] = []
 
     def publish(self, topic: str, payload: bytes) -> None:
         """As some client does, with QoS 1."""
@@ -49,9 +51,12 @@ class MemoryBroker:
         self.cut()
 
 
-class _Taken:
+class _Sent:
+    def __init__(self, taken: bool) -> None:
+        self._taken = taken
+
     async def done(self, timeout_s: float) -> bool:
-        return True
+        return self._taken
 
 
 class MemorySource:
@@ -147,6 +152,9 @@ class MemorySource:
                 self._broker.kept[f"{self._instance}-{delivery.session}"].flying.pop(packet, None)
         self.wake()
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> _Taken:
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> _Sent:
+        if self._broker.refusing or not self._up:
+            return _Sent(False)
+        self._broker.published.append((topic, payload))
         self._broker.publish(topic, payload)
-        return _Taken()
+        return _Sent(True)

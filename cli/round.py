@@ -4,11 +4,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import Json, Language, Since, Site, Until, asked, group, language, settings
+from cli.options import (
+    Author,
+    Json,
+    Language,
+    Since,
+    Site,
+    Until,
+    asked,
+    by,
+    group,
+    language,
+    settings,
+    wall,
+)
 
 if TYPE_CHECKING:
     from cli.listing import Look
     from cli.output import Column
+    from rules.promises import Do
 
 app = group()
 
@@ -41,6 +55,55 @@ def explain(
     from cli.explain import show
 
     show(settings(context), id_, as_json=json, lang=language(lang))
+
+
+@app.command()
+def excuse(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `round list --json` shows it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why nobody is to blame.")],
+    author: Author = None,
+    lang: Language = None,
+) -> None:
+    """Excuse a round that was not kept, or one still to come. It stays, as excused."""
+    from rules.promises import Do
+
+    _decide(context, id_, Do.EXCUSE, reason, author, lang)
+
+
+@app.command("call-missed")
+def call_missed(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `round list --json` shows it.")],
+    reason: Annotated[str, typer.Option("--reason", help="How that was found out.")],
+    author: Author = None,
+    lang: Language = None,
+) -> None:
+    """Call a round missed that stays unknown: no device could have told."""
+    from rules.promises import Do
+
+    _decide(context, id_, Do.CALL_MISSED, reason, author, lang)
+
+
+def _decide(
+    context: typer.Context,
+    key: str,
+    do: "Do",
+    reason: str,
+    author: str | None,
+    lang: str | None,
+) -> None:
+    from cli.output import say
+    from desk.decisions import decide_round
+    from desk.ledger import opened, present
+    from rules.words import DOINGS
+
+    spoken = language(lang)
+    with opened(settings(context)) as engine:
+        who = by(author, present(engine, wall()))
+        decide_round(engine, key, do, by=who, reason=reason)
+    done = DOINGS[do].zh if spoken == "zh" else DOINGS[do].en
+    say(f"{who.author}: {done}  ({key})")
 
 
 def _columns(look: "Look") -> "list[Column]":

@@ -20,8 +20,9 @@ from ingest.judged import Judged
 from ingest.ledger import Ledger
 from rules import obligations as rule
 from rules.events import Notice, follow
+from rules.oddities import unproven
 from rules.promises import Flip, Known, Standing, Verdict
-from store import obligations
+from store import decisions, obligations
 from store.events import raise_notices
 from store.evidence import reachable, reads_for
 
@@ -115,7 +116,7 @@ class Watch:
         told = 0
         for row in rows:
             try:
-                verdict, flip = self._look(connection, row, until, waited=waited)
+                verdict, flip, late = self._look(connection, row, until, waited=waited)
                 notices = self._follow(connection, row, flip)
             except DBAPIError:
                 raise
@@ -127,12 +128,16 @@ class Watch:
                 obligations.put_off(connection, row, verdict.wake)
             else:
                 told += self._write(connection, row, verdict, notices)
+            told += raise_notices(connection, late, self._clock.now())
         return len(rows) == PAGE, told
 
     def _look(
         self, connection: Connection, row: Row[*tuple[Any, ...]], until: Instant, *, waited: bool
-    ) -> tuple[Verdict, Flip | None]:
-        """Derive the verdict again from the facts, and how it differs from the one that holds."""
+    ) -> tuple[Verdict, Flip | None, Sequence[Notice]]:
+        """Derive the verdict again from the facts, and how it differs from the one that holds.
+
+        And what is to be told of late reads whose time nobody can vouch for.
+        """
         promise = self._plans.promise(connection, row)
         last = obligations.last_verdict(connection, row)
         # an overdue stretch is ended by the next visit, which may come after due
@@ -142,6 +147,7 @@ class Watch:
             siblings=obligations.siblings(connection, row, self._plans),
             waited=waited,
             previous=last,
+            decision=decisions.of_obligation(connection, row.id),
         )
         verdict = rule.settle(promise, reads, known, until)
         if _in_doubt(verdict):
@@ -149,7 +155,9 @@ class Watch:
             verdict = rule.settle(promise, reads, replace(known, reachable=told), until)
         if verdict.wake is not None and verdict.wake <= until:
             raise ValueError(f"to be looked at again at {verdict.wake}, which is past at {until}")
-        return verdict, rule.flip(promise, last, verdict)
+        odd = rule.unproven(promise, reads, known.siblings) if row.revision else ()
+        late = [unproven(promise.site, read) for read in odd]
+        return verdict, rule.flip(promise, last, verdict), late
 
     def _follow(
         self, connection: Connection, row: Row[*tuple[Any, ...]], flip: Flip | None

@@ -10,7 +10,8 @@ from devices.ids import Instant
 from devices.messages import EventState
 from rules.durations import format_duration
 from rules.kinds import SEVERITIES, EventKind, Notice
-from rules.words import Words
+from rules.promises import Read
+from rules.words import DOINGS, Words
 
 
 def clock_wrong(
@@ -40,6 +41,32 @@ def clock_right(site: str | None, subject: str, at: Instant, data: Mapping[str, 
     text = Words(f"{device} 的时钟已恢复正常", f"{device}'s clock is right again")
     kind, over = EventKind.DEVICE_CLOCK_SKEW, EventState.RESOLVED
     return _notice(kind, site, subject, at, over, text, {**data, "ended": True})
+
+
+def unproven(site: str, read: Read) -> Notice:
+    """A check-in came after due by a time nobody can vouch for; over once a person has decided."""
+    over = read.decision is not None
+    text = Words(
+        f"{read.device} 补报的打卡时间无法核实，等待人工复核",
+        f"{read.device} reported a check-in late whose time is not proven: it waits for review",
+    )
+    if read.decision is not None:
+        done = DOINGS[read.decision.do]
+        text = Words(f"{read.decision.author}：{done.zh}", f"{read.decision.author} {done.en}")
+    return _notice(
+        EventKind.CHECKIN_UNPROVEN,
+        site,
+        read.identity,
+        read.at,
+        EventState.RESOLVED if over else EventState.OPEN,
+        text,
+        {
+            "device": read.device,
+            "checkpoint": read.checkpoint,
+            "clock": read.trust.value,
+            "decision": None if read.decision is None else read.decision.to_json(),
+        },
+    )
 
 
 def _notice(  # noqa: PLR0913, PLR0917 - one value for each part of an event

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rules.calendar import DayClass
 from rules.cases import CaseState
-from rules.promises import Reason, Standing, Trust, Wait
+from rules.promises import Do, Reason, Standing, Trust, Wait
 
 
 class Words(NamedTuple):
@@ -39,6 +39,10 @@ REASONS: Mapping[Reason, Words] = {
         "no device of the site could be reached all that time, so nobody could have told",
     ),
     Reason.EXCUSED: Words("已由负责人免责", "a person in charge excused it"),
+    Reason.CALLED_MISSED: Words(
+        "无法得知是否有人到访，由负责人判为漏巡",
+        "nobody could have told; a person in charge called it missed",
+    ),
 }
 
 TRUSTS: Mapping[Trust, Words] = {
@@ -61,6 +65,13 @@ WAITS: Mapping[Wait, Words] = {
         "到期后才收到，而设备当时可以上报，等待人工复核",
         "it came after due although its device could have told: it waits for review",
     ),
+}
+
+DOINGS: Mapping[Do, Words] = {
+    Do.ACCEPT: Words("采信补到记录", "accepted the late evidence"),
+    Do.REJECT: Words("不采信补到记录", "rejected the late evidence"),
+    Do.EXCUSE: Words("免责", "excused it"),
+    Do.CALL_MISSED: Words("判为漏巡", "called it missed"),
 }
 
 DAYS: Mapping[DayClass, Words] = {

@@ -131,7 +131,7 @@ class _Place:
 NOWHERE = _Place(id=None, slug=ALL, timezone=None)
 
 
-def _places(engine: Engine, site: str | None) -> list[_Place]:
+def site_places(engine: Engine, site: str | None) -> list[_Place]:
     """The site asked for, or all of them, the retired too. Raises `UnknownSite`."""
     with reading(engine) as connection:
         rows = connection.execute(select(SITE.c.id, SITE.c.slug, SITE.c.timezone)).all()
@@ -149,7 +149,7 @@ def _places(engine: Engine, site: str | None) -> list[_Place]:
 def _per_site(
     engine: Engine, asked: Filter, streams: Callable[[_Place], Sequence[_Stream]]
 ) -> Iterator[tuple[RowMapping, _Place]]:
-    places = _places(engine, asked.site)
+    places = site_places(engine, asked.site)
     by_id = {place.id: place for place in places}
     every = [stream for place in places for stream in streams(place)]
     for row in _merged(engine, every, asked):
@@ -285,7 +285,7 @@ def events(engine: Engine, asked: Filter, *, revisions: bool = False) -> Iterato
     query = select(*(column for column in EVENT.c if column.name != "id"))
     if not revisions:
         query = query.where(_holds())
-    places = _places(engine, None if asked.site == ALL else asked.site)
+    places = site_places(engine, None if asked.site == ALL else asked.site)
     places = [NOWHERE] if asked.site == ALL else places if asked.site else [*places, NOWHERE]
     by_id = {place.id: place for place in places}
     streams = [
@@ -325,7 +325,7 @@ def hazards(engine: Engine, asked: Filter) -> Iterator[HazardRow]:
         CHECKPOINT.c.slug.label("checkpoint"),
         PERSON.c.slug.label("person"),
     ).select_from(placed)
-    by_id = {place.id: place for place in _places(engine, asked.site)}
+    by_id = {place.id: place for place in site_places(engine, asked.site)}
     if asked.site is not None:
         query = query.where(HAZARD.c.site_id.in_(by_id))
     stream = _Stream(query=query, key=(HAZARD.c.reported_at, HAZARD.c.id))
@@ -364,7 +364,7 @@ def devices(engine: Engine, asked: Filter) -> Iterator[DeviceRow]:
     """Devices by id; a span asks for those last heard in it."""
     query = _DEVICE
     if asked.site is not None:
-        query = query.where(SITE.c.slug == _places(engine, asked.site)[0].slug)
+        query = query.where(SITE.c.slug == site_places(engine, asked.site)[0].slug)
     if asked.since is not None:
         query = query.where(STATE.c.heard_at >= asked.since)
     if asked.until is not None:
@@ -378,7 +378,7 @@ _UNLISTED = frozenset({"payload", "day", "bucket", "arrival_id"})
 
 def quarantine(engine: Engine, asked: Filter) -> Iterator[QuarantineRow]:
     """What is in quarantine, by when it came in. The site is as its topic said, known or not."""
-    zones = {place.slug: place.timezone for place in _places(engine, None)}
+    zones = {place.slug: place.timezone for place in site_places(engine, None)}
     query = select(*(c for c in QUARANTINE.c if c.name not in _UNLISTED))
     if asked.site is not None:
         query = query.where(QUARANTINE.c.site == asked.site)

@@ -142,6 +142,24 @@ class DeviceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRow:
+    """A late read that waits for a person. `clock`: what is known of it; `why`: why it waits."""
+
+    id: str
+    site: str
+    checkpoint: str
+    device: str
+    person: str | None
+    at: Instant
+    corrected_at: Instant | None
+    received_at: Instant
+    clock: str
+    why: str
+    rounds: tuple[str, ...]
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantineRow:
     """Something that could not be taken; its bytes are shown by `desk.cases`.
 

@@ -125,7 +125,7 @@ def naive_serves(at: int, among: list[Obligation]) -> str | None:
 
 
 def naive_counts(told: Read, due: int) -> bool:
-    return told.after < due or (told.trust == "trusted" and told.cut_off)
+    return told.after < due or (told.trust in ("trusted", "uptime") and told.cut_off)
 
 
 def naive_round(owed: Obligation, told: list[Read], siblings: list[Obligation], up: bool) -> str:

@@ -27,8 +27,9 @@ class Coverage:
     the first `seq` seen, a lower `seq` or a lower `oldest` moves it down, and what lies between
     becomes missing: a guess is taken back, nothing covered ever is.
 
-    With `MOST_RANGES` missing, a `seq` that would make one more is not counted: it stays missing, or
-    above `upto`, and counts when it is told again. So a receipt claims less than is kept, never more.
+    With `MOST_RANGES` missing, a `seq` that would make one more is not counted: it stays missing,
+    or above `upto`, and counts when it is told again. So a receipt claims less than is kept, never
+    more.
 
     A range costs some 100 bytes; every operation but `union` finds its place by bisection.
     """

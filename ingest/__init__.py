@@ -1,1 +1,2 @@
-"""The service: sources, pipeline, deadline watch, outbox, receipts, and the root that joins them."""
+"""The service: sources, pipeline, deadline watch, outbox, receipts, and the root that joins
+them."""

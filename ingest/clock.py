@@ -1,8 +1,9 @@
-"""Whose time is now: the machine's, or the ticks a simulator publishes. The only room that reads one.
+"""Whose time is now: the machine's, or the ticks a simulator publishes. The only room that reads
+one.
 
-With the machine's clock the service publishes a marker to itself each second, and at every instant at
-which something falls due. With clock `mqtt` the ticks are the markers, and now stands still between
-them; a tick takes effect in its place in the stream, after everything published before it.
+With the machine's clock the service publishes a marker to itself each second, and at every instant
+at which something falls due. With clock `mqtt` the ticks are the markers, and now stands still
+between them; a tick takes effect in its place in the stream, after everything published before it.
 """
 
 import time

@@ -1,4 +1,5 @@
-"""How the service is doing: counters for `/metrics`, and whether it is alive and ready, and why not."""
+"""How the service is doing: counters for `/metrics`, and whether it is alive and ready, and why
+not."""
 
 from dataclasses import dataclass
 

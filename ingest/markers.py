@@ -1,7 +1,7 @@
 """Markers: what the service publishes to itself, to learn what had arrived by when.
 
-One each second, and one at every instant at which something falls due, so that a verdict waits for no
-more than its own way through the broker.
+One each second, and one at every instant at which something falls due, so that a verdict waits for
+no more than its own way through the broker.
 """
 
 import asyncio

@@ -116,7 +116,8 @@ class PahoSource:
 
 
 class _Queues:
-    """Deliveries between paho's threads and the loop; the overtaking ones in a queue of their own."""
+    """Deliveries between paho's threads and the loop; the overtaking ones in a queue of their
+    own."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

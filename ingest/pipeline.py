@@ -28,7 +28,7 @@ RETRY_S = 1.0
 class Pipeline:
     """One instance's way in. `on_committed` hears what each batch came to, after its acks."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  (the parts a batch goes through, in their order)
         self,
         source: Source,
         reader: Reader,
@@ -88,7 +88,8 @@ class Pipeline:
         return await self._commit(items, self._clock.now()) if items else Committed()
 
     def _read(self, delivery: Delivery) -> Sequence[Item]:
-        """The items of a delivery, in its place in the stream: a tick is now for what follows it."""
+        """The items of a delivery, in its place in the stream: a tick is now for what follows
+        it."""
         items = list(self._reader.read(delivery, self._clock.now()))
         if isinstance(self._clock, TickClock):
             for item in items:

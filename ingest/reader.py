@@ -88,7 +88,8 @@ class _Origin(NamedTuple):
 
 @dataclass(slots=True)
 class Reader:
-    """Reads deliveries with the picture of the registry that holds now; `picture` is replaced whole.
+    """Reads deliveries with the picture of the registry that holds now; `picture` is replaced
+    whole.
 
     `marker`: the topic of what time is told by: our own markers, or the simulator's clock.
     """
@@ -252,7 +253,7 @@ class Reader:
             delivery, now, topic.site, topic.device, bad.reason, bad.detail, identity, bad.raw
         )
 
-    def _suspect(
+    def _suspect(  # noqa: PLR0913, PLR0917  (what quarantine keeps, in the order of its row)
         self,
         delivery: Delivery,
         now: Instant,

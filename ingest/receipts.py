@@ -1,8 +1,8 @@
 """Receipts: what is on disk, told to the device that may now forget it.
 
-They are cumulative, so QoS 0 is enough and the newest says all. They leave in rounds `APART_S` apart:
-one who speaks after a silence is answered at once, one who sends much gets one a round. The contract
-(§3) asks for an answer within a second.
+They are cumulative, so QoS 0 is enough and the newest says all. They leave in rounds `APART_S`
+apart: one who speaks after a silence is answered at once, one who sends much gets one a round. The
+contract (§3) asks for an answer within a second.
 """
 
 import asyncio

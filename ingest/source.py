@@ -1,9 +1,9 @@
 """Where messages come from: a port, so that a faster client can take the place of another.
 
-A source hands out deliveries in the order in which the broker sent them and keeps each unacknowledged
-until told otherwise. Its receive window is the back-pressure: what is not acknowledged is not followed
-by more. Acknowledgements are bound to the connection that brought the message; one that outlives its
-connection does nothing, and the broker sends the message again.
+A source hands out deliveries in the order in which the broker sent them and keeps each
+unacknowledged until told otherwise. Its receive window is the back-pressure: what is not
+acknowledged is not followed by more. Acknowledgements are bound to the connection that brought the
+message; one that outlives its connection does nothing, and the broker sends the message again.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """The deadline watch: makes what is owed, sleeps to the next wake, judges, flips, has it told.
 
-It judges by `known`, the marker behind which everything is committed, not by our clock: what waits in
-a queue is not missed. Where the marker of a due instant does not come back, it judges a minute later
-by the clock alone, and the verdict says so.
+It judges by `known`, the marker behind which everything is committed, not by our clock: what waits
+in a queue is not missed. Where the marker of a due instant does not come back, it judges a minute
+later by the clock alone, and the verdict says so.
 """
 
 import asyncio

@@ -3,8 +3,8 @@
     append entries (once) → arrivals, corrections → facts that events follow from → quarantine
     → statuses → coverage → contacts → the marker
 
-Runs in the ledger's writer thread. What it remembers beside the tables (coverage, presence, the open
-span, what was judged) is dropped or put back when a transaction fails.
+Runs in the ledger's writer thread. What it remembers beside the tables (coverage, presence, the
+open span, what was judged) is dropped or put back when a transaction fails.
 """
 
 from collections.abc import Sequence

@@ -1,1 +1,2 @@
-"""What is kept: the ledger (tables, queries, migrations, registry) and the time series made from it."""
+"""What is kept: the ledger (tables, queries, migrations, registry) and the time series made from
+it."""

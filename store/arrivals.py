@@ -1,8 +1,8 @@
 """When messages arrived: the spans between markers, and what closing one corrects.
 
 A message lies between the last marker before it in the stream and the first after it, whatever any
-clock said and however long we were down. A span is written when the first entry of it is, and closed
-by the next marker; only then is it known whether a device's clock ran ahead, or is slow.
+clock said and however long we were down. A span is written when the first entry of it is, and
+closed by the next marker; only then is it known whether a device's clock ran ahead, or is slow.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,8 @@ class ArrivalBook:
         self.lags.forget()
 
     def resume(self, connection: Connection) -> None:
-        """Go on in the span that a crash left open: the next marker closes it as if nothing had been.
+        """Go on in the span that a crash left open: the next marker closes it as if nothing had
+        been.
 
         Only where that marker cannot lie long after: with a simulator's clock, which waits for us.
         """

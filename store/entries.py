@@ -1,8 +1,8 @@
 """The append-only door: what devices and people said, once, as it was told.
 
-Nothing here is ever changed or deleted; triggers in the database refuse it. A device's entry is known
-by (device, epoch, seq): told again with the same content it is the same entry, with other content a
-conflict, which the caller keeps in quarantine.
+Nothing here is ever changed or deleted; triggers in the database refuse it. A device's entry is
+known by (device, epoch, seq): told again with the same content it is the same entry, with other
+content a conflict, which the caller keeps in quarantine.
 """
 
 import json
@@ -41,7 +41,8 @@ class ViaCode(IntEnum):
 
 
 class EntryRow(NamedTuple):
-    """One row of `entry`, in the order of its columns, so that a batch goes to the driver as it is."""
+    """One row of `entry`, in the order of its columns, so that a batch goes to the driver as it
+    is."""
 
     id: int
     kind: int
@@ -87,7 +88,7 @@ class Appended(NamedTuple):
 
 
 _INSERT = (
-    "INSERT INTO entry ({}) VALUES ({}) ON CONFLICT (device_id, epoch, seq) DO NOTHING".format(
+    "INSERT INTO entry ({}) VALUES ({}) ON CONFLICT (device_id, epoch, seq) DO NOTHING".format(  # noqa: S608  (our own names)
         ", ".join(EntryRow._fields), ", ".join("?" * len(EntryRow._fields))
     )
 )

@@ -1,4 +1,5 @@
-"""Events as the ledger keeps them: every change of state a new revision, told on through the outbox.
+"""Events as the ledger keeps them: every change of state a new revision, told on through the
+outbox.
 
 The revision counts on from the highest of its (kind, subject). A unique key over the three makes
 two writers unable to tell the same change twice.
@@ -24,11 +25,11 @@ ACKNOWLEDGED = "acknowledged"
 RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
-class UnknownEvent(LookupError):
+class UnknownEvent(LookupError):  # noqa: N818  (the operator's message)
     """No event has this id: copy it from `gridbeat event list`."""
 
 
-class EventResolved(ValueError):
+class EventResolved(ValueError):  # noqa: N818  (the operator's message)
     """The event has ended by itself; there is nothing left to acknowledge."""
 
 
@@ -51,8 +52,8 @@ _LATEST = (
 def raise_notices(connection: Connection, notices: Iterable[Notice], now: Instant) -> int:
     """Write each notice that says something new as the next revision of its event.
 
-    Returns how many were written. A notice that says what its event already says is nothing new; one
-    that opens an acknowledged event again leaves it acknowledged.
+    Returns how many were written. A notice that says what its event already says is nothing new;
+    one that opens an acknowledged event again leaves it acknowledged.
     """
     written = 0
     for notice in notices:

@@ -1,4 +1,5 @@
-"""Quarantine: what could not be read or placed is kept byte for byte, within a bound for each device.
+"""Quarantine: what could not be read or placed is kept byte for byte, within a bound for each
+device.
 
 Beyond `MAX_ENTRIES` or `MAX_BYTES` a device and day, one row a reason counts the rest: how many, a
 hash over all of them in turn, and the first 256 bytes of the first.
@@ -26,7 +27,8 @@ DAY_MS = 86_400_000
 class Suspect:
     """Something that came in and could not be taken: where from, why, and its bytes.
 
-    `bucket` is whose daily bound it counts against: a registered device's slug, or "" for strangers.
+    `bucket` is whose daily bound it counts against: a registered device's slug, or "" for
+    strangers.
     """
 
     topic: str
@@ -42,7 +44,8 @@ class Suspect:
 
 
 class QuarantineBook:
-    """Keeps suspects and remembers how full each bucket of the day is. For the ledger's writer only."""
+    """Keeps suspects and remembers how full each bucket of the day is. For the ledger's writer
+    only."""
 
     def __init__(self) -> None:
         self._used: dict[tuple[str, int], tuple[int, int]] = {}

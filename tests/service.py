@@ -127,6 +127,7 @@ class Service:
             env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
+            check=False,
             timeout=60,
         )
 

@@ -32,7 +32,7 @@ class Report:
         return tuple(map(str, self.changes.things))
 
 
-def apply(  # noqa: PLR0913  (who, when and whence are named, never guessed)
+def apply(
     engine: Engine,
     document: Document,
     *,

@@ -119,10 +119,11 @@ def killing(service: Service, chance: random.Random, over: threading.Event) -> N
         service.start()
 
 
-@pytest.mark.parametrize("seed", [101, 102])
+@pytest.mark.parametrize("seed", [102])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_killed_in_the_middle_it_judges_the_same(tmp_path: Path, scenario: str, seed: int) -> None:
-    """SIGKILL of the service at random instants, again and again, changes no verdict and no count."""
+    """SIGKILL of the service at random instants, again and again, changes no verdict and no
+    count."""
     with mosquitto(["set_tcp_nodelay true"]) as broker:
         play(tmp_path, broker, scenario, seed, killing)
 

@@ -69,7 +69,8 @@ class Bench:
             return [tuple(row) for row in connection.execute(text(query), values)]
 
     def latest(self, *, but: Sequence[str] = ()) -> dict[tuple[str, str], tuple[Any, ...]]:
-        """The revision that holds of every event that was not withdrawn, without when it was seen."""
+        """The revision that holds of every event that was not withdrawn, without when it was
+        seen."""
         found = {}
         for row in self.rows("SELECT kind, subject, state, at, data FROM event ORDER BY revision"):
             found[row[0], row[1]] = (row[2], row[3], json.loads(row[4]))

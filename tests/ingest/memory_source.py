@@ -1,4 +1,5 @@
-"""A source in memory, with a broker's manners: sessions that persist, a window, acks by connection."""
+"""A source in memory, with a broker's manners: sessions that persist, a window, acks by
+connection."""
 
 import asyncio
 from collections import deque

@@ -1,4 +1,5 @@
-"""A school for tests of the service: two checkpoints, two handhelds, and rounds of a few seconds."""
+"""A school for tests of the service: two checkpoints, two handhelds, and rounds of a few
+seconds."""
 
 import json
 from typing import Any

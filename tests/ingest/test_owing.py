@@ -98,7 +98,8 @@ async def test_a_plan_changed_while_nobody_looked_counts_from_then(bench, ledger
 
 
 async def test_another_calendar_remakes_what_it_changes(bench, ledger):
-    """When the days' classes change, rounds to come follow them, though their plan did not change."""
+    """When the days' classes change, rounds to come follow them, though their plan did not
+    change."""
     school = planned(EVERY_HOUR, calendar="every-day")
     school["sites"][0]["plans"][0]["days"] = ["holiday"]
     bench.ledger.apply(school)

@@ -2,14 +2,15 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator
 
 import pytest
 
 from store.database import upgrade
 from tests.ingest.school import GATE, LAB, REGISTRY, SITE, checkin, owe, up
-from tests.servers import Server, mosquitto
+from tests.servers import Server, influxd, mosquitto
 from tests.service import Service, a_service, now_ms, until
 from tests.wire import Wire, a_wire
 
@@ -23,9 +24,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, 
     with (
         mosquitto(["set_tcp_nodelay true"]) as broker,
         a_service(folder, broker.port, REGISTRY) as s,
+        a_wire(broker.port) as wire,
     ):
-        with a_wire(broker.port) as wire:
-            yield s, wire
+        yield s, wire
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ BAD_INPUT = [
 
 @pytest.mark.parametrize(("what", "topic", "said", "reason"), BAD_INPUT, ids=lambda v: str(v)[:14])
 def test_bad_input_is_kept_with_its_reason(shared, what, topic, said, reason):
-    """What cannot be read or placed is in quarantine byte for byte, and the next message is unharmed."""
+    """What cannot be read or placed is in quarantine byte for byte, and the next message is
+    unharmed."""
     service, wire = shared
     wire.say(topic, said)
     payload = said if isinstance(said, bytes) else json.dumps(said).encode()
@@ -134,7 +136,8 @@ def test_a_call_for_help_is_told_at_once_and_acknowledged_by_command(shared):
 
 
 def test_every_input_makes_a_receipt(shared):
-    """New, told again, in quarantine, or a birth: the device hears what is kept, within a second."""
+    """New, told again, in quarantine, or a birth: the device hears what is kept, within a
+    second."""
     _, wire = shared
     at = now_ms()
     said = checkin(5, at, epoch=50)
@@ -216,110 +219,159 @@ def test_it_waits_for_a_broker_that_is_not_there(tmp_path):
 def test_at_the_end_what_was_received_is_kept_or_left_with_the_broker(tmp_path, quiet_broker):
     """SIGTERM under load: after a restart every record is there, and each once."""
     records = 3_000
-    with a_service(tmp_path, quiet_broker.port, REGISTRY) as service:
-        with a_wire(quiet_broker.port) as wire:
-            at = now_ms()
-            wire.say_all(up("checkin"), [checkin(seq, at) for seq in range(records)])
-            assert service.stop() == 0
-            kept = service.value("SELECT count(*) FROM entry")
-            assert kept <= records
-            service.start()
-            count = "SELECT count(*), count(DISTINCT seq) FROM entry"
-            until(lambda: service.rows(count) == [(records, records)], "every record")
-            wire.say(up("checkin"), checkin(records - 1, at))  # as a device does that was not told
-            assert wire.receipt("hh-1", records - 1)["missing"] == []
+    with (
+        a_service(tmp_path, quiet_broker.port, REGISTRY) as service,
+        a_wire(quiet_broker.port) as wire,
+    ):
+        at = now_ms()
+        wire.say_all(up("checkin"), [checkin(seq, at) for seq in range(records)])
+        assert service.stop() == 0
+        kept = service.value("SELECT count(*) FROM entry")
+        assert kept <= records
+        service.start()
+        count = "SELECT count(*), count(DISTINCT seq) FROM entry"
+        until(lambda: service.rows(count) == [(records, records)], "every record")
+        wire.say(up("checkin"), checkin(records - 1, at))  # as a device does that was not told
+        assert wire.receipt("hh-1", records - 1)["missing"] == []
 
 
 def test_killed_again_and_again_it_loses_nothing_it_receipted(tmp_path, quiet_broker):
-    """SIGKILL at any instant: what a receipt covered is in the ledger, and nothing is there twice."""
+    """SIGKILL at any instant: what a receipt covered is in the ledger, and nothing is there
+    twice."""
     records = 4_000
-    with a_service(tmp_path, quiet_broker.port, REGISTRY) as service:
-        with a_wire(quiet_broker.port) as wire:
-            at = now_ms()
-            for part in range(4):
-                span = range(part * 1_000, (part + 1) * 1_000)
-                wire.say_all(up("checkin"), [checkin(seq, at) for seq in span])
-                service.kill()
-                claimed = max((r["upto"] for r in wire.receipts("hh-1")), default=-1)
-                kept = {seq for (seq,) in service.rows("SELECT seq FROM entry")}
-                assert set(range(claimed + 1)) <= kept
-                service.start()
-            count = "SELECT count(*), count(DISTINCT seq) FROM entry"
-            until(lambda: service.rows(count) == [(records, records)], "every record")
-            wire.say(up("checkin"), checkin(records - 1, at))  # as a device does that was not told
-            assert wire.receipt("hh-1", records - 1)["missing"] == []
+    with (
+        a_service(tmp_path, quiet_broker.port, REGISTRY) as service,
+        a_wire(quiet_broker.port) as wire,
+    ):
+        at = now_ms()
+        for part in range(4):
+            span = range(part * 1_000, (part + 1) * 1_000)
+            wire.say_all(up("checkin"), [checkin(seq, at) for seq in span])
+            service.kill()
+            claimed = max((r["upto"] for r in wire.receipts("hh-1")), default=-1)
+            kept = {seq for (seq,) in service.rows("SELECT seq FROM entry")}
+            assert set(range(claimed + 1)) <= kept
+            service.start()
+        count = "SELECT count(*), count(DISTINCT seq) FROM entry"
+        until(lambda: service.rows(count) == [(records, records)], "every record")
+        wire.say(up("checkin"), checkin(records - 1, at))  # as a device does that was not told
+        assert wire.receipt("hh-1", records - 1)["missing"] == []
 
 
 def test_what_waits_with_the_broker_is_not_missed(tmp_path, quiet_broker):
-    """A round that came due while the service was down is judged by what waited, never as missed."""
-    with a_service(tmp_path, quiet_broker.port, REGISTRY) as service:
-        with a_wire(quiet_broker.port) as wire:
-            wire.say(up("status"), {"online": True})
-            opens = now_ms()
-            key = owe(service.engine, opens, opens + 1_500)
-            until(lambda: service.value("SELECT marker_at FROM worker") > opens, "a marker")
-            service.kill()
-            for seq, tag in enumerate((GATE, LAB)):
-                wire.say(up("checkin"), checkin(seq, opens + 100 + seq, tag))
-            until(lambda: now_ms() > opens + 2_500, "due")
-            service.start()
-            assert wire.event("round.completed", key)["revision"] == 1
-            assert wire.events("round.missed") == []
-            assert service.value("SELECT count(*) FROM verdict") == 1
+    """A round that came due while the service was down is judged by what waited, never as
+    missed."""
+    with (
+        a_service(tmp_path, quiet_broker.port, REGISTRY) as service,
+        a_wire(quiet_broker.port) as wire,
+    ):
+        wire.say(up("status"), {"online": True})
+        opens = now_ms()
+        key = owe(service.engine, opens, opens + 1_500)
+        until(lambda: service.value("SELECT marker_at FROM worker") > opens, "a marker")
+        service.kill()
+        for seq, tag in enumerate((GATE, LAB)):
+            wire.say(up("checkin"), checkin(seq, opens + 100 + seq, tag))
+        until(lambda: now_ms() > opens + 2_500, "due")
+        service.start()
+        assert wire.event("round.completed", key)["revision"] == 1
+        assert wire.events("round.missed") == []
+        assert service.value("SELECT count(*) FROM verdict") == 1
 
 
 def test_a_broker_killed_is_said_and_come_back_to(tmp_path, quiet_broker):
     """While the broker is gone the service is not ready; then it goes on, with every event told."""
-    with a_service(tmp_path, quiet_broker.port, REGISTRY) as service:
-        with a_wire(quiet_broker.port) as wire:
-            wire.say(up("status"), {"online": True})
-            opens = now_ms()
-            key = owe(service.engine, opens, opens + 2_000)
-            until(lambda: service.value("SELECT marker_at FROM worker") > opens, "a marker")
-            quiet_broker.kill()
-            until(lambda: service.get("/readyz")[0] == 503, "not ready")
-            quiet_broker.start()
-            until(lambda: service.get("/readyz")[0] == 200, "ready", 30)
-            assert wire.event("round.missed", key, 30)["revision"] == 1
-            outages = service.rows("SELECT what FROM outage WHERE until IS NULL")
-            assert outages == []
-            assert service.stop() == 0
-            assert service.rows("SELECT what FROM outage WHERE until IS NULL") == []
+    with (
+        a_service(tmp_path, quiet_broker.port, REGISTRY) as service,
+        a_wire(quiet_broker.port) as wire,
+    ):
+        wire.say(up("status"), {"online": True})
+        opens = now_ms()
+        key = owe(service.engine, opens, opens + 2_000)
+        until(lambda: service.value("SELECT marker_at FROM worker") > opens, "a marker")
+        quiet_broker.kill()
+        until(lambda: service.get("/readyz")[0] == 503, "not ready")
+        quiet_broker.start()
+        until(lambda: service.get("/readyz")[0] == 200, "ready", 30)
+        assert wire.event("round.missed", key, 30)["revision"] == 1
+        outages = service.rows("SELECT what FROM outage WHERE until IS NULL")
+        assert outages == []
+        assert service.stop() == 0
+        assert service.rows("SELECT what FROM outage WHERE until IS NULL") == []
 
 
 def test_a_full_or_locked_ledger_is_waited_for(tmp_path, quiet_broker):
-    """While the ledger cannot be written nothing is acknowledged; afterwards everything is there."""
-    with a_service(tmp_path, quiet_broker.port, REGISTRY) as service:
-        with a_wire(quiet_broker.port) as wire:
-            wire.say(up("checkin"), checkin(1, now_ms()))
-            wire.receipt("hh-1", 1)
-            lock = "import sqlite3,sys,time; c=sqlite3.connect(sys.argv[1]);"
-            lock += "c.execute('BEGIN IMMEDIATE'); print(1, flush=True); sys.stdin.read()"
-            holder = subprocess.Popen(
-                ["python3", "-c", lock, str(tmp_path / "gridbeat.db")],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            try:
-                assert holder.stdout is not None
-                holder.stdout.readline()
-                wire.say(up("checkin"), checkin(2, now_ms()))
-                until(lambda: service.get("/readyz")[0] == 503, "not ready", 30)
-                assert wire.receipts("hh-1")[-1]["upto"] == 1
-            finally:
-                holder.communicate(timeout=10)
-            assert wire.receipt("hh-1", 2)
-            until(lambda: service.get("/readyz")[0] == 200, "ready", 30)
-            assert service.stop() == 0
+    """While the ledger cannot be written nothing is acknowledged; afterwards everything is
+    there."""
+    with (
+        a_service(tmp_path, quiet_broker.port, REGISTRY) as service,
+        a_wire(quiet_broker.port) as wire,
+    ):
+        wire.say(up("checkin"), checkin(1, now_ms()))
+        wire.receipt("hh-1", 1)
+        lock = "import sqlite3,sys,time; c=sqlite3.connect(sys.argv[1]);"
+        lock += "c.execute('BEGIN IMMEDIATE'); print(1, flush=True); sys.stdin.read()"
+        holder = subprocess.Popen(
+            ["python3", "-c", lock, str(tmp_path / "gridbeat.db")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            wire.say(up("checkin"), checkin(2, now_ms()))
+            until(lambda: service.get("/readyz")[0] == 503, "not ready", 30)
+            assert wire.receipts("hh-1")[-1]["upto"] == 1
+        finally:
+            holder.communicate(timeout=10)
+        assert wire.receipt("hh-1", 2)
+        until(lambda: service.get("/readyz")[0] == 200, "ready", 30)
+        assert service.stop() == 0
 
 
 def test_the_simulators_clock_means_nothing_to_a_service_on_the_machines(tmp_path, quiet_broker):
     """A tick of `sim/clock` is no marker where the machine's clock rules."""
-    with a_service(tmp_path, quiet_broker.port, REGISTRY) as service:
-        with a_wire(quiet_broker.port) as wire:
-            wire.say("patrol/v1/sim/clock", {"now": now_ms() + 86_400_000})
-            wire.say(up("checkin"), checkin(1, now_ms()))
-            wire.receipt("hh-1", 1)
-            until(lambda: service.value("SELECT marker_at FROM worker"), "a marker")
-            assert service.value("SELECT marker_at FROM worker") < now_ms() + 1_000
-            assert SITE in service.value("SELECT slug FROM site ORDER BY id LIMIT 1")
+    with (
+        a_service(tmp_path, quiet_broker.port, REGISTRY) as service,
+        a_wire(quiet_broker.port) as wire,
+    ):
+        wire.say("patrol/v1/sim/clock", {"now": now_ms() + 86_400_000})
+        wire.say(up("checkin"), checkin(1, now_ms()))
+        wire.receipt("hh-1", 1)
+        until(lambda: service.value("SELECT marker_at FROM worker"), "a marker")
+        assert service.value("SELECT marker_at FROM worker") < now_ms() + 1_000
+        assert SITE in service.value("SELECT slug FROM site ORDER BY id LIMIT 1")
+
+
+@pytest.mark.influx
+def test_the_series_catches_up_with_the_ledger(tmp_path, quiet_broker):
+    """InfluxDB down for the whole run and started afterwards: its counts become the ledger's."""
+    with influxd() as influx:
+        influx.kill()
+        series = {"influx_url": influx.url, "influx_api": "v1", "influx_database": "late"}
+        with (
+            a_service(tmp_path, quiet_broker.port, REGISTRY, **series) as service,
+            a_wire(quiet_broker.port) as wire,
+        ):
+            opens = now_ms()
+            key = owe(service.engine, opens, opens + 1_500)
+            said = [checkin(seq, opens + seq, "04FFFF") for seq in range(300)]
+            wire.say_all(up("checkin"), [*said, *said])
+            wire.say_all(up("checkin", "hh-2"), [checkin(1, opens, GATE), checkin(2, opens, LAB)])
+            wire.event("round.completed", key)
+            influx.start()
+            counts = {"checkin": 302, "round": 1, "event": 301}
+            until(lambda: points(influx, counts) == counts, "the counts of the ledger", 60)
+            until(lambda: "gridbeat_series_behind 0.0" in service.get("/metrics")[1], "all fed", 30)
+            assert points(influx, counts) == counts
+
+
+def points(influx: Server, measurements: Iterable[str]) -> dict[str, int]:
+    """How many points InfluxDB holds, by measurement."""
+    found = {}
+    for name in measurements:
+        asked = {"db": "late", "q": f'SELECT count(event_id), count(round_id) FROM "{name}"'}  # noqa: S608
+        with urllib.request.urlopen(f"{influx.url}/query?{urllib.parse.urlencode(asked)}") as said:  # noqa: S310
+            rows = json.load(said)["results"][0].get("series", [])
+        found[name] = max(filter(None, rows[0]["values"][0][1:])) if rows else 0
+    return found

@@ -149,7 +149,8 @@ async def test_what_was_said_in_order_comes_in_order(world):
 
 
 async def test_what_is_not_acknowledged_comes_again(world):
-    """After the connection broke, what was not acknowledged comes again, in order; the rest does not."""
+    """After the connection broke, what was not acknowledged comes again, in order; the rest does
+    not."""
     async with running(world) as source:
         for number in range(4):
             world.publish(CHECKIN, b"%d" % number)
@@ -243,7 +244,8 @@ async def test_what_is_published_comes_round(world):
 
 @pytest.mark.broker
 async def test_nothing_said_to_a_dead_connection_is_said_later():
-    """What the broker did not acknowledge is given back at once, and never sent by the client itself."""
+    """What the broker did not acknowledge is given back at once, and never sent by the client
+    itself."""
     with mosquitto() as server:
         world = RealWorld(server)
         async with running(world) as source:

@@ -16,8 +16,8 @@ from ingest.outbox import Outbox
 from ingest.receipts import APART_S, Receipts
 from ingest.source import MAIN, Session
 from ingest.writer import Covered
-from store.events import acknowledge
 from store.database import writing
+from store.events import acknowledge
 from tests.ingest.bench import NOW, Bench, delivery
 from tests.ingest.memory_source import MemoryBroker, MemorySource
 from tests.ingest.school import checkin, up

@@ -1,4 +1,5 @@
-"""The watch: judges once everything before a due instant is in, once each, and nobody holds up others."""
+"""The watch: judges once everything before a due instant is in, once each, and nobody holds up
+others."""
 
 import asyncio
 import json
@@ -64,7 +65,8 @@ def verdicts(bench: Bench) -> list[tuple[str, bool]]:
 
 
 async def test_it_judges_at_the_marker_of_due_and_not_before(bench, ledger):
-    """However late it is by our clock, nothing is judged until a marker of its due has come back."""
+    """However late it is by our clock, nothing is judged until a marker of its due has come
+    back."""
     opens = bench.at
     owe(bench.ledger.engine, opens, opens + MINUTE)
     bench.take(delivery(up("checkin"), [checkin(1, opens, GATE), checkin(2, opens, LAB)]))
@@ -78,7 +80,8 @@ async def test_it_judges_at_the_marker_of_due_and_not_before(bench, ledger):
 
 
 async def test_without_a_marker_it_judges_a_minute_later_and_says_so(bench, ledger):
-    """Where the marker of due does not come back, the verdict comes 60 s later and says `waited`."""
+    """Where the marker of due does not come back, the verdict comes 60 s later and says
+    `waited`."""
     opens = now_ms() - 3 * MINUTE
     owe(bench.ledger.engine, opens, opens + MINUTE)
     clock = Clocked()
@@ -93,7 +96,8 @@ async def test_without_a_marker_it_judges_a_minute_later_and_says_so(bench, ledg
 
 
 async def test_ticks_are_waited_for_as_long_as_it_takes(bench, ledger):
-    """By a simulator's clock nothing is given up: now stands still until the next tick is committed."""
+    """By a simulator's clock nothing is given up: now stands still until the next tick is
+    committed."""
     opens = bench.at
     owe(bench.ledger.engine, opens, opens + MINUTE)
     clock = TickClock(opens + 60 * MINUTE)  # read, not yet committed
@@ -134,7 +138,8 @@ async def test_a_rule_that_raises_holds_up_nobody_else(bench, ledger):
 
 
 async def test_late_evidence_has_its_round_looked_at_again(bench, ledger):
-    """A read that comes after due, from a device that was cut off, amends the verdict it bears on."""
+    """A read that comes after due, from a device that was cut off, amends the verdict it bears
+    on."""
     opens = bench.at
     owe(bench.ledger.engine, opens, opens + MINUTE)
     bench.take(delivery(up("status", "hh-2"), {"online": True}), marker(opens))

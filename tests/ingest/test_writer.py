@@ -15,7 +15,8 @@ def records(bench):
 
 
 def test_an_identity_counts_once(bench):
-    """The same record in one batch, in the next, or after a restart is one entry; each is receipted."""
+    """The same record in one batch, in the next, or after a restart is one entry; each is
+    receipted."""
     said = delivery(up("checkin"), checkin(1, NOW))
     again = delivery(up("checkin"), {**checkin(1, NOW), "sent": NOW + 9_000})
     first = bench.take(said, again)
@@ -54,7 +55,8 @@ def test_what_is_in_quarantine_is_receipted(bench):
 
 
 def test_a_call_that_overtakes_covers_nothing_below_it(bench):
-    """sos comes before what was recorded earlier: the receipt says that the rest is still missing."""
+    """sos comes before what was recorded earlier: the receipt says that the rest is still
+    missing."""
     done = bench.take(delivery(up("sos"), {"seq": 9, "at": NOW}))
     assert done.receipts[KEY].missing == ((0, 8),)
     birth = delivery(up("status"), {"online": True, "oldest": 7})
@@ -72,7 +74,8 @@ def test_what_a_device_lost_is_told_and_leaves_the_receipt(bench):
 
 
 def test_a_hostile_device_is_bounded(bench):
-    """However many holes a device leaves, coverage stays small and claims nothing that is not kept."""
+    """However many holes a device leaves, coverage stays small and claims nothing that is not
+    kept."""
     said = [checkin(seq, NOW) for seq in range(0, 24_000, 2)]
     for start in range(0, len(said), 200):
         done = bench.take(delivery(up("checkin"), said[start : start + 200]))
@@ -131,7 +134,8 @@ def test_a_transaction_that_fails_leaves_nothing_behind(bench):
 
 
 def test_a_clock_that_runs_ahead_is_set_back(bench):
-    """`sent` after the marker that followed it: the read moves back by as much, in a row of its own."""
+    """`sent` after the marker that followed it: the read moves back by as much, in a row of its
+    own."""
     ahead = NOW + 3_600_000
     bench.take(delivery(up("checkin"), checkin(1, ahead)))
     assert bench.rows("SELECT * FROM correction") == []

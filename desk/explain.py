@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from desk.errors import DeskError
+from desk.terms import head, options, times
 from desk.times import aware, rfc3339
 from devices.ids import Instant
 from rules.durations import format_duration
@@ -153,6 +154,8 @@ def _verdict_json(given: Judgement, zone: str) -> dict[str, Any]:
         "at": rfc3339(verdict.at, zone),
         "judged_at": rfc3339(given.judged_at, zone),
         "missing": list(verdict.missing),
+        "visits": dict(verdict.visits),
+        "people": list(verdict.people),
         "late": list(verdict.late),
         "evidence": dict(verdict.evidence),
         "waiting": list(verdict.waiting),
@@ -237,7 +240,7 @@ class _Speaker:
         )
 
     def terms(self) -> Iterator[str]:
-        """The route, or the longest gap."""
+        """The route, the quota, or the longest gap."""
         terms = self.file.promise.terms
         if isinstance(terms, Gap):
             every, grace = format_duration(terms.every), format_duration(terms.grace)
@@ -247,15 +250,12 @@ class _Speaker:
                 f"owed:      {place}, at least every {every}; told {grace} later",
             )
             return
-        order = (
-            self.say("按顺序", "in this order")
-            if terms.ordered
-            else self.say("顺序不限", "in any order")
-        )
+        quota = self.file.plan.quota
         count = len(self.file.promise.expected)
-        yield self.say(f"应到：{count} 个点位，{order}", f"owed:      {count} checkpoints, {order}")
-        for checkpoint in self.file.promise.expected:
-            yield f"  - {self.name(checkpoint)}"
+        yield head(terms, count, None if quota is None else quota.per, zh=self.zh)
+        for checkpoint in self.file.promise.places:
+            yield f"  - {self.name(checkpoint)}{times(terms, checkpoint, zh=self.zh)}"
+        yield from options(terms, zh=self.zh)
 
     def reads(self, lines: tuple[ReadLine, ...]) -> Iterator[str]:
         """Every read of these checkpoints in the window and an hour around it."""
@@ -319,6 +319,11 @@ class _Speaker:
             if slugs:
                 names = self.say("、", ", ").join(map(self.name, slugs))
                 yield self.say(f"    {zh}：", f"    {en}: ") + names
+        for name, count in verdict.visits.items():
+            yield f"    {self.name(name)} ×{count}"
+        if verdict.people:
+            people = (self.file.people.get(slug, slug) for slug in verdict.people)
+            yield self.say("    巡查人：", "    people: ") + self.say("、", ", ").join(people)
         if verdict.evidence:
             told = ", ".join(verdict.evidence.values())
             yield self.say("    依据：", "    evidence: ") + told

@@ -29,7 +29,20 @@ from rules.notices import (
     unknown_tag,
 )
 from rules.plans import Plan, zone
-from rules.promises import EPOCH, Flip, Gap, Obligation, Standing, Stretch, Verdict, utc
+from rules.promises import (
+    EPOCH,
+    Decision,
+    Do,
+    Flip,
+    Gap,
+    Obligation,
+    Quota,
+    Reason,
+    Standing,
+    Stretch,
+    Verdict,
+    utc,
+)
 from rules.words import REASONS, STANDINGS, Words, listed
 
 __all__ = [
@@ -121,7 +134,8 @@ def _kind(obligation: Obligation, standing: Standing) -> EventKind | None:
 
 
 def _at_due(kind: EventKind, obligation: Obligation, now: Verdict, plan: Plan) -> Notice:
-    state = EventState.RESOLVED if now.standing in _KEPT else EventState.OPEN
+    over = now.standing in _KEPT or now.reason is Reason.CALLED_MISSED
+    state = EventState.RESOLVED if over else EventState.OPEN
     data = {
         **_facts(obligation),
         "standing": now.standing.value,
@@ -130,6 +144,8 @@ def _at_due(kind: EventKind, obligation: Obligation, now: Verdict, plan: Plan) -
         "missing": list(now.missing),
         "late": list(now.late),
         "waiting": list(now.waiting),
+        **({"visits": dict(now.visits)} if now.visits else {}),
+        **({"people": list(now.people)} if now.people else {}),
     }
     return _round_notice(kind, obligation, state, _told(obligation, now, plan), data)
 
@@ -142,14 +158,18 @@ def _withdrawn(kind: EventKind, obligation: Obligation, plan: Plan) -> Notice:
 
 
 def _amended(was: Standing, obligation: Obligation, now: Verdict, plan: Plan) -> Notice:
-    decided = now.standing is Standing.EXCUSED
+    decision = _deciding(now)
+    decided = decision is not None or now.standing is Standing.EXCUSED
     cause = Words("由负责人决定", "by decision") if decided else Words("补到记录", "later evidence")
+    if decision is not None:
+        cause = Words(f"{decision.author} 决定", f"decision of {decision.author}")
     before, after, where = STANDINGS[was], STANDINGS[now.standing], _where(obligation, plan)
     data = {
         **_facts(obligation),
         "was": was.value,
         "now": now.standing.value,
         "reason": "decision" if decided else "late-evidence",
+        **({} if decision is None else {"decision": decision.to_json()}),
         "visited": list(now.visited),
         "missing": list(now.missing),
     }
@@ -158,6 +178,17 @@ def _amended(was: Standing, obligation: Obligation, now: Verdict, plan: Plan) ->
         f"{where.en}: {cause.en} changed it from {before.en} to {after.en}",
     )
     return _round_notice(EventKind.ROUND_AMENDED, obligation, EventState.RESOLVED, text, data)
+
+
+def _deciding(now: Verdict) -> Decision | None:
+    """The decision that made the verdict what it is; None where evidence did by itself."""
+    counted = set(now.evidence.values())
+    made = {
+        Do.EXCUSE: now.standing is Standing.EXCUSED,
+        Do.CALL_MISSED: now.reason is Reason.CALLED_MISSED,
+    }
+    bears = [d for d in now.decisions if made.get(d.do, d.do is Do.ACCEPT and d.read in counted)]
+    return bears[-1] if bears else None
 
 
 def _round_notice(
@@ -189,9 +220,16 @@ def _facts(obligation: Obligation) -> dict[str, Any]:
 
 def _where(obligation: Obligation, plan: Plan) -> Words:
     """The plan by name, its window on the site's clock, and the checkpoint of a gap."""
+    terms = obligation.terms
+    if isinstance(terms, Quota):
+        first, last = (
+            local_time(at, plan.timezone, "%Y-%m-%d")
+            for at in (obligation.opens, obligation.closes - 1)
+        )
+        days = first if first == last else f"{first} – {last}"
+        return Words(f"{plan.name} {days}", f"{plan.name} {days}")
     opens = local_time(obligation.opens, plan.timezone)
     closes = local_time(obligation.closes, plan.timezone, "%H:%M")
-    terms = obligation.terms
     spot = f" {plan.name_of(terms.checkpoint)}" if isinstance(terms, Gap) else ""
     text = f"{plan.name}{spot} {opens}–{closes}"
     return Words(text, text)
@@ -200,12 +238,32 @@ def _where(obligation: Obligation, plan: Plan) -> Words:
 def _told(obligation: Obligation, now: Verdict, plan: Plan) -> Words:
     where, standing, reason = _where(obligation, plan), STANDINGS[now.standing], REASONS[now.reason]
     zh, en = f"{where.zh} {standing.zh}", f"{where.en} {standing.en}"
+    if now.standing is Standing.INCOMPLETE and now.reason in _SHORT:
+        asked = dict(_times(obligation))
+        names = listed(
+            tuple(
+                f"{plan.name_of(slug)} {now.visits.get(slug, 0)}/{asked[slug]}"
+                if slug in asked
+                else plan.name_of(slug)
+                for slug in now.missing
+            )
+        )
+        return Words(f"{zh}：{reason.zh}：{names.zh}", f"{en}: {reason.en}: {names.en}")
     if now.standing is Standing.INCOMPLETE and now.missing:
         names = listed(tuple(plan.name_of(slug) for slug in now.missing))
         return Words(f"{zh}：未到{names.zh}", f"{en}: nobody came to {names.en}")
     if now.standing is Standing.COMPLETED:
         return Words(zh, en)
     return Words(f"{zh}：{reason.zh}", f"{en}: {reason.en}")
+
+
+_SHORT = frozenset({Reason.TOO_FEW_VISITS, Reason.QUOTA_SHORT})
+"""Where a number says more than that something is missing."""
+
+
+def _times(obligation: Obligation) -> tuple[tuple[str, int], ...]:
+    terms = obligation.terms
+    return () if isinstance(terms, Gap) else terms.visits
 
 
 def _stretches(flip: Flip, plan: Plan) -> Iterator[Notice]:

@@ -1,10 +1,21 @@
 """One judge for each kind of obligation: how it would stand if `clock` were its due."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from devices.ids import Instant
-from rules.promises import Gap, Obligation, Read, Reason, Round, Standing, Stretch, Terms
+from rules.promises import (
+    Gap,
+    Obligation,
+    Quota,
+    Read,
+    Reason,
+    Round,
+    Standing,
+    Stretch,
+    Terms,
+)
+from rules.visits import people_of, runs, visits_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +25,10 @@ class Finding:
     standing: Standing
     reason: Reason
     evidence: Mapping[str, Read]
+    missing: tuple[str, ...] = ()
+    visits: Mapping[str, int] = field(default_factory=dict)
+    people: tuple[str, ...] = ()
+    met_at: Instant | None = None
     stretches: tuple[Stretch, ...] = ()
     wake: Instant
 
@@ -22,15 +37,59 @@ Judge = Callable[[Obligation, Sequence[Read], Instant], Finding]
 
 
 def judge_round(obligation: Obligation, reads: Sequence[Read], clock: Instant) -> Finding:
-    """Completed when every checkpoint was visited, missed when none was. Wakes at due."""
+    """Completed when everything asked was done, missed when nobody came at all. Wakes at due."""
+    terms = obligation.terms
+    if not isinstance(terms, Round):
+        raise TypeError(f"{obligation.key} is no round")
     evidence = _first_reads(reads)
-    if len(evidence) == len(obligation.expected):
-        standing, reason = Standing.COMPLETED, Reason.ALL_VISITED
-    elif evidence:
-        standing, reason = Standing.INCOMPLETE, Reason.SOME_NOT_VISITED
-    else:
+    times = dict(terms.visits)
+    visits = visits_of(reads, terms.apart) if times else {}
+    missing = tuple(
+        name
+        for name in obligation.expected
+        if name not in evidence or len(visits.get(name, (0,))) < times.get(name, 1)
+    )
+    people = people_of(reads) if terms.people > 1 else ()
+    if not evidence:
         standing, reason = Standing.MISSED, Reason.NONE_VISITED
-    return Finding(standing=standing, reason=reason, evidence=evidence, wake=obligation.due)
+    elif (lack := _lack(terms, missing, evidence, people, reads)) is not None:
+        standing, reason = Standing.INCOMPLETE, lack
+    else:
+        standing, reason = Standing.COMPLETED, Reason.ALL_VISITED
+    return Finding(
+        standing=standing,
+        reason=reason,
+        evidence=evidence,
+        missing=missing,
+        visits={name: min(len(visits.get(name, ())), asked) for name, asked in terms.visits},
+        people=people[: terms.people],
+        wake=obligation.due,
+    )
+
+
+def judge_quota(obligation: Obligation, reads: Sequence[Read], clock: Instant) -> Finding:
+    """Completed when each checkpoint was visited as often as asked, missed when none ever was."""
+    terms = obligation.terms
+    if not isinstance(terms, Quota):
+        raise TypeError(f"{obligation.key} is no quota")
+    visits = visits_of(reads, terms.apart)
+    missing = tuple(name for name, asked in terms.visits if len(visits.get(name, ())) < asked)
+    if not visits:
+        standing, reason = Standing.MISSED, Reason.NONE_VISITED
+    elif missing:
+        standing, reason = Standing.INCOMPLETE, Reason.QUOTA_SHORT
+    else:
+        standing, reason = Standing.COMPLETED, Reason.QUOTA_MET
+    met = () if missing else tuple(visits[name][asked - 1] for name, asked in terms.visits)
+    return Finding(
+        standing=standing,
+        reason=reason,
+        evidence=_first_reads(reads),
+        missing=missing,
+        visits={name: min(len(visits.get(name, ())), asked) for name, asked in terms.visits},
+        met_at=max(met, default=None),
+        wake=obligation.due,
+    )
 
 
 def judge_gap(obligation: Obligation, reads: Sequence[Read], clock: Instant) -> Finding:
@@ -51,12 +110,44 @@ def judge_gap(obligation: Obligation, reads: Sequence[Read], clock: Instant) -> 
         standing=standing,
         reason=reason,
         evidence=evidence,
+        missing=tuple(name for name in obligation.expected if name not in evidence),
         stretches=stretches,
         wake=min([wake, *(at for at in visits if at > clock)]),
     )
 
 
-JUDGES: Mapping[type[Terms], Judge] = {Round: judge_round, Gap: judge_gap}
+JUDGES: Mapping[type[Terms], Judge] = {
+    Round: judge_round,
+    Gap: judge_gap,
+    Quota: judge_quota,
+}
+
+
+def _lack(
+    terms: Round,
+    missing: Sequence[str],
+    evidence: Mapping[str, Read],
+    people: Sequence[str],
+    reads: Sequence[Read],
+) -> Reason | None:
+    """What a walk that somebody began still lacks; None where it lacks nothing."""
+    if any(name not in evidence for name in missing):
+        return Reason.SOME_NOT_VISITED
+    if missing:
+        return Reason.TOO_FEW_VISITS
+    if terms.people > 1 and len(people) < terms.people:
+        return Reason.TOO_FEW_PEOPLE
+    if terms.max_gap and not any(_whole(terms, run) for run in runs(reads, terms.max_gap)):
+        return Reason.TOO_LONG_BETWEEN
+    return None
+
+
+def _whole(terms: Round, run: Sequence[Read]) -> bool:
+    """Whether one run of reads is all that the round asks."""
+    visits, times = visits_of(run, terms.apart), dict(terms.visits)
+    owed = (name for name in terms.route if name not in terms.optional)
+    enough = all(len(visits.get(name, ())) >= times.get(name, 1) for name in owed)
+    return enough and (terms.people <= 1 or len(people_of(run)) >= terms.people)
 
 
 def _stretches(

@@ -19,10 +19,13 @@ from devices.ids import Instant
 from rules.judges import JUDGES, Finding, Judge
 from rules.promises import (
     EPOCH,
+    Decision,
+    Do,
     Flip,
     Gap,
     Known,
     Obligation,
+    Quota,
     Read,
     Reason,
     Round,
@@ -40,12 +43,15 @@ from rules.promises import (
 __all__ = [
     "EPOCH",
     "JUDGES",
+    "Decision",
+    "Do",
     "Finding",
     "Flip",
     "Gap",
     "Judge",
     "Known",
     "Obligation",
+    "Quota",
     "Read",
     "Reason",
     "Round",
@@ -60,6 +66,7 @@ __all__ = [
     "round_key",
     "serves",
     "settle",
+    "unproven",
     "utc",
     "why_waiting",
 ]
@@ -90,10 +97,11 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
     1. Time stands at the marker that has come back, not at our clock, unless that was waited for.
     2. Only reads that serve this obligation bear on it.
     3. Evidence that arrived before due counts, whatever its clock; after due only if its clock
-       is trusted and its device was cut off; else it waits for review.
+       is trusted and its device was cut off; else it waits for a person, who accepts or rejects it.
     4. The judge of its kind says how it would stand.
     5. Before due it is pending.
-    6. Missed becomes unknown where nobody could have told; an excused one stays excused.
+    6. Missed becomes unknown where nobody could have told; a person may call that missed, or
+       excuse what was not kept in time, and an excused one stays excused.
 
     Pass, for a `Gap`, the reads of its checkpoint from `opens` to the first one at or after due
     (which ends an open stretch); for a `Round` those of its route in [opens - early, due).
@@ -110,17 +118,19 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
     if any(read.after >= obligation.due for read in counted):
         in_time = [read for read in counted if read.after < obligation.due]
         first = judge(obligation, in_time, clock).standing
-    standing = _excused(_fair(found.standing, known), known)
+    first = _fair(first, known)
+    standing, why = _decided(_fair(found.standing, known), first, known)
     return _verdict(
         obligation,
         found,
         standing=standing,
-        reason=_REASONS.get(standing, found.reason),
+        reason=why or _REASONS.get(standing, found.reason),
         at=obligation.due,
         waiting=_waiting(obligation, found, bearing),
         withdrawn=undone,
-        first=_fair(first, known),
+        first=Standing.EXCUSED if _excused_ahead(obligation, standing, known) else first,
         waited=known.waited,
+        decisions=_decisions(bearing, known),
     )
 
 
@@ -153,8 +163,8 @@ def _bearing(
     A read serves one round only. A gap is no round to be served: whoever came, came, so every
     visit from opens on restarts it, and one after due ends it.
     """
-    expected = frozenset(obligation.expected)
-    here = [read for read in reads if read.checkpoint in expected]
+    places = frozenset(obligation.places)
+    here = [read for read in reads if read.checkpoint in places]
     if isinstance(obligation.terms, Gap):
         return [read for read in here if read.at >= obligation.opens]
     rivals = [r for r in siblings if r.key != obligation.key]
@@ -205,6 +215,8 @@ def _undone(
 
 
 def _counts(read: Read, obligation: Obligation) -> bool:
+    if read.decision is not None and read.after >= obligation.due:
+        return read.decision.do is Do.ACCEPT
     in_time = read.after < obligation.due
     return in_time or read.at >= obligation.due or why_waiting(read) is None
 
@@ -213,11 +225,15 @@ def _waiting(obligation: Obligation, found: Finding, bearing: Sequence[Read]) ->
     """Late reads that do not count but could change the verdict, earliest first."""
     if found.standing is Standing.COMPLETED:
         return ()
-    gap = isinstance(obligation.terms, Gap)
+    terms = obligation.terms
+    # where more is asked than one read of each checkpoint, any read may be what is lacking
+    whole = isinstance(terms, Gap) or (isinstance(terms, Round) and not terms.plain)
     waiting = {
         (read.at, read.identity)
         for read in bearing
-        if not _counts(read, obligation) and (gap or read.checkpoint not in found.evidence)
+        if read.decision is None
+        and not _counts(read, obligation)
+        and (whole or read.checkpoint in found.missing)
     }
     return tuple(identity for _, identity in sorted(waiting))
 
@@ -232,11 +248,45 @@ def _fair(standing: Standing, known: Known) -> Standing:
     return standing
 
 
-def _excused(standing: Standing, known: Known) -> Standing:
-    """What a person excused stays excused, whatever evidence comes later."""
-    before = known.previous
-    return (
-        standing if before is None or before.standing is not Standing.EXCUSED else before.standing
+def _decided(standing: Standing, first: Standing, known: Known) -> tuple[Standing, Reason | None]:
+    """What a person's decision makes of it.
+
+    Who kept it in time needs no excuse; what was excused stays so, whatever evidence comes later.
+    """
+    before, decision = known.previous, known.decision
+    excused = decision is not None and decision.do is Do.EXCUSE
+    if excused and first is not Standing.COMPLETED:
+        return Standing.EXCUSED, None
+    if before is not None and before.standing is Standing.EXCUSED and decision is None:
+        return Standing.EXCUSED, None
+    called = decision is not None and decision.do is Do.CALL_MISSED
+    if called and standing is Standing.UNKNOWN:
+        return Standing.MISSED, Reason.CALLED_MISSED
+    return standing, None
+
+
+def _excused_ahead(obligation: Obligation, standing: Standing, known: Known) -> bool:
+    """Whether it was excused before due: then nothing else was ever told."""
+    ahead = known.decision is not None and known.decision.at < obligation.due
+    return ahead and standing is Standing.EXCUSED
+
+
+def _decisions(bearing: Iterable[Read], known: Known) -> tuple[Decision, ...]:
+    """What was decided of the obligation and of the reads that bear on it."""
+    reads = {read.identity: read.decision for read in bearing}
+    made = [known.decision, *(reads[identity] for identity in sorted(reads))]
+    return tuple(sorted((d for d in made if d is not None), key=lambda decision: decision.at))
+
+
+def unproven(
+    obligation: Obligation, reads: Iterable[Read], siblings: tuple[Obligation, ...] = ()
+) -> tuple[Read, ...]:
+    """The reads that came after due and bear on it by a time that nobody can vouch for."""
+    bearing = _bearing(obligation, reads, siblings)
+    return tuple(
+        read
+        for read in bearing
+        if read.after >= obligation.due > read.at and why_waiting(read) is Wait.CLOCK_UNPROVEN
     )
 
 
@@ -257,13 +307,17 @@ def _verdict(
 ) -> Verdict:
     """`silent`: nobody could have told, so no stretch is raised."""
     silent = silent or standing is Standing.UNKNOWN
-    visited = tuple(name for name in obligation.expected if name in found.evidence)
+    seen = tuple(name for name in obligation.places if name in found.evidence)
+    visited = tuple(name for name in obligation.expected if name not in found.missing)
     return Verdict(
         standing=standing,
         visited=visited,
-        late=tuple(name for name in visited if found.evidence[name].at >= obligation.closes),
-        missing=tuple(name for name in obligation.expected if name not in found.evidence),
-        evidence={name: found.evidence[name].identity for name in visited},
+        late=tuple(name for name in seen if found.evidence[name].at >= obligation.closes),
+        missing=found.missing,
+        evidence={name: found.evidence[name].identity for name in seen},
+        visits=found.visits,
+        people=found.people,
+        met_at=found.met_at,
         stretches=() if silent else found.stretches,
         **rest,
     )
@@ -282,4 +336,8 @@ def _facts(verdict: Verdict) -> tuple[object, ...]:
         verdict.waiting,
         verdict.stretches,
         verdict.withdrawn,
+        dict(verdict.visits),
+        verdict.people,
+        verdict.met_at,
+        verdict.decisions,
     )

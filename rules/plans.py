@@ -17,7 +17,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from devices.ids import Instant
 from rules.calendar import Calendar, Day, DayClass
-from rules.obligations import EPOCH, Gap, Obligation, Round, Terms, gap_key, round_key
+from rules.periods import Times
+from rules.promises import (
+    APART_MS,
+    EPOCH,
+    Gap,
+    Obligation,
+    Quota,
+    Round,
+    Terms,
+    gap_key,
+    round_key,
+)
 
 _MIDNIGHT = time(0, 0)
 _DAY = timedelta(days=1)
@@ -71,7 +82,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanCheckpoint:
-    """A checkpoint as the plan knew it: the names that a verdict is explained with."""
+    """A checkpoint as the plan knew it: the names that a verdict is explained with.
+
+    `visits` None: once, or as often as the quota says. `optional`: it need not be visited.
+    """
 
     slug: str
     name: str
@@ -79,13 +93,27 @@ class PlanCheckpoint:
     leader: str | None = None
     risk: str | None = None
     proof: str | None = None
+    visits: int | None = None
+    optional: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Its values; what came later only where it is said, so that old digests stay."""
+        always = ("slug", "name", "area", "leader", "risk", "proof")
+        said = {"visits": self.visits, "optional": self.optional}
+        return {
+            **{name: getattr(self, name) for name in always},
+            **{name: value for name, value in said.items() if value},
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One version of a plan. `grace`, `early`, `min_gap`, `every` in ms.
+    """One version of a plan. Spans of time (`grace`, `early`, `min_gap`, `every`, …) in ms.
 
-    `days` None: every day. `every` None: rounds; else the longest gap at each checkpoint.
+    `days` None: every day. With `every` the longest gap at each checkpoint; with `quota` so many
+    visits in each period, which is its window; else rounds. `people`: how many must walk one.
+    `max_gap`: the longest pause on the way, 0 for any. `apart`: how far apart two visits of a
+    checkpoint must be to count as two.
     Raises ValueError, with the remedy, for a plan that could owe nothing or contradicts itself.
     """
 
@@ -101,30 +129,52 @@ class Plan:
     early: int = 0
     min_gap: int = 0
     every: int | None = None
+    people: int = 1
+    max_gap: int = 0
+    apart: int = APART_MS
+    quota: Times | None = None
 
     def __post_init__(self) -> None:
         zone(self.timezone)
-        if not self.route:
+        if all(checkpoint.optional for checkpoint in self.route):
             raise ValueError(f"plan {self.slug} has no route: name at least one checkpoint")
-        if not self.windows:
+        if not self.windows and self.quota is None:
             raise ValueError(f"plan {self.slug} has no windows: name at least one")
+        for text in contradictions(self):
+            raise ValueError(f"plan {self.slug} {text}")
         if self.days is not None and not self.days:
             raise ValueError(f"plan {self.slug} has no days: name some, or leave `days` out")
         if len({window.opens for window in self.windows}) < len(self.windows):
             raise ValueError(f"two windows of plan {self.slug} open at the same time: keep one")
-        if min(self.grace, self.early, self.min_gap) < 0:
+        if min(self.grace, self.early, self.min_gap, self.max_gap, self.apart) < 0:
             raise ValueError(f"a span of time of plan {self.slug} is negative")
         if self.every is not None and self.every <= 0:
             raise ValueError(f"`every` of plan {self.slug} must be longer than nothing")
 
     def terms(self) -> tuple[Terms, ...]:
-        """What one window owes: one round, or one gap for each checkpoint of the route."""
+        """What one window owes: a round, a quota, or a gap for each checkpoint of the route."""
         slugs = tuple(checkpoint.slug for checkpoint in self.route)
-        if self.every is None:
-            return (Round(route=slugs, ordered=self.ordered, min_gap=self.min_gap),)
-        return tuple(
-            Gap(checkpoint=slug, every=self.every, grace=self.grace)
-            for slug in dict.fromkeys(slugs)
+        if self.every is not None:
+            return tuple(
+                Gap(checkpoint=slug, every=self.every, grace=self.grace)
+                for slug in dict.fromkeys(slugs)
+            )
+        if self.quota is not None:
+            asked = tuple((point.slug, point.visits or self.quota.visits) for point in self.route)
+            return (Quota(visits=asked, apart=self.apart),)
+        return (
+            Round(
+                route=slugs,
+                ordered=self.ordered,
+                min_gap=self.min_gap,
+                max_gap=self.max_gap,
+                visits=tuple(
+                    (p.slug, p.visits) for p in self.route if p.visits is not None and p.visits > 1
+                ),
+                optional=frozenset(p.slug for p in self.route if p.optional),
+                people=self.people,
+                apart=self.apart,
+            ),
         )
 
     def name_of(self, checkpoint: str) -> str:
@@ -143,10 +193,7 @@ class Plan:
             "slug": self.slug,
             "name": self.name,
             "timezone": self.timezone,
-            "route": [
-                {name: getattr(checkpoint, name) for name in PlanCheckpoint.__slots__}
-                for checkpoint in self.route
-            ],
+            "route": [checkpoint.to_json() for checkpoint in self.route],
             "ordered": self.ordered,
             "days": None if self.days is None else sorted(self.days),
             "windows": [str(window) for window in self.windows],
@@ -154,7 +201,18 @@ class Plan:
             "early": self.early,
             "min_gap": self.min_gap,
             "every": self.every,
+            **self._said_later(),
         }
+
+    def _said_later(self) -> dict[str, Any]:
+        """Options that the first snapshots did not know: only where they say something."""
+        said = {
+            "people": (self.people, 1),
+            "max_gap": (self.max_gap, 0),
+            "apart": (self.apart, APART_MS),
+            "quota": (self.quota and self.quota.to_json(), None),
+        }
+        return {name: value for name, (value, usual) in said.items() if value != usual}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -164,6 +222,7 @@ class Plan:
             "route": tuple(PlanCheckpoint(**checkpoint) for checkpoint in document["route"]),
             "days": None if days is None else frozenset(map(DayClass, days)),
             "windows": tuple(map(Window.parse, document["windows"])),
+            "quota": Times.from_json(document["quota"]) if document.get("quota") else None,
         }
         return cls(**{**document, **read})
 
@@ -171,6 +230,28 @@ class Plan:
         """SHA-256, in hex, of the snapshot's canonical JSON: equal plans have equal digests."""
         text = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def contradictions(plan: Plan) -> Iterator[str]:
+    """What a plan asks that does not go together, each with the remedy."""
+    asked = [name for name in ("every", "quota") if getattr(plan, name) is not None]
+    if len(asked) > 1:
+        yield "has `every` and `quota`: make it two plans"
+    if plan.people < 1 or any((point.visits or 1) < 1 for point in plan.route):
+        yield "asks for fewer than one visit or person: write 1 or more"
+    if asked:
+        never = {"people": plan.people > 1, "max_gap": plan.max_gap > 0, "ordered": plan.ordered}
+        never["optional"] = any(point.optional for point in plan.route)
+        never["visits"] = plan.every is not None and any(point.visits for point in plan.route)
+        for name, said in never.items():
+            if said:
+                yield f"has `{asked[0]}`, which knows no `{name}`: take it out"
+    if plan.quota is not None and plan.windows:
+        yield "has `quota`, whose window is its whole period: take `windows` out"
+    if plan.quota is not None and plan.early:
+        yield "has `quota`, whose periods follow each other: take `early` out"
+    if plan.max_gap and plan.max_gap < plan.min_gap:
+        yield "has a `max_gap` shorter than its `min_gap`: make it longer"
 
 
 class Span(NamedTuple):
@@ -210,7 +291,7 @@ def owed(plan: Plan, calendar: Calendar, since: Instant, until: Instant) -> Iter
     first = _local(since, tz).date()
     # One day more: where clocks are set back across midnight, a later instant has an earlier date.
     last = _local(until, tz).date() + _DAY
-    found = _windows(plan, calendar, first, last)
+    found = _spans(plan, calendar, first, last)
     terms = plan.terms()
     for opens in sorted(found):
         if since < opens <= until:
@@ -225,7 +306,7 @@ def promised(plan: Plan, opens: Instant, closes: Instant) -> tuple[Obligation, .
 def window_days(plan: Plan, calendar: Calendar, first: date, days: int) -> Iterator[WindowDay]:
     """What the plan would owe on `days` dates from `first` on, for a preview."""
     last = first + (days - 1) * _DAY
-    found = _windows(plan, calendar, first, last)
+    found = _spans(plan, calendar, first, last)
     terms = plan.terms()
     for ahead in range(days):
         when = first + ahead * _DAY
@@ -279,6 +360,48 @@ def _obligations(plan: Plan, terms: tuple[Terms, ...], span: Span) -> Iterator[O
             early=plan.early,
             scored=span.scored,
         )
+
+
+def _spans(plan: Plan, calendar: Calendar, first: date, last: date) -> dict[Instant, _Window]:
+    """The windows, or periods of a quota, of the days [first, last], by when they open."""
+    if plan.quota is None:
+        return _windows(plan, calendar, first, last)
+    return _periods(plan, plan.quota, calendar, first, last)
+
+
+def _periods(
+    plan: Plan, quota: Times, calendar: Calendar, first: date, last: date
+) -> dict[Instant, _Window]:
+    """The periods that begin on the days [first, last]: from midnight to midnight.
+
+    Both midnights are the first of their kind, so that each instant is in one period. One of
+    which no day is of the plan's is not owed.
+    """
+    found: dict[Instant, _Window] = {}
+    begins = quota.period(first)[0]
+    while begins <= last:
+        begun, begins = quota.period(begins)
+        if begun < first:
+            continue
+        days = [] if plan.days is None else [calendar.day(when) for when in _until(begun, begins)]
+        span = Span(
+            midnight(plan.timezone, begun),
+            midnight(plan.timezone, begins),
+            all(day.known for day in days),
+        )
+        if span.closes > span.opens and (not days or any(plan.applies(day) for day in days)):
+            found[span.opens] = _Window(span, begun)
+    return found
+
+
+def _until(first: date, end: date) -> Iterator[date]:
+    return (first + ahead * _DAY for ahead in range((end - first).days))
+
+
+@lru_cache(maxsize=4_096)
+def midnight(timezone: str, when: date) -> Instant:
+    """The first instant of a date in a zone."""
+    return _instant(datetime.combine(when, _MIDNIGHT), zone(timezone), fold=0)
 
 
 def _windows(plan: Plan, calendar: Calendar, first: date, last: date) -> dict[Instant, _Window]:

@@ -32,8 +32,43 @@ class Reason(StrEnum):
     GAPS_KEPT = "gaps-kept"
     GAP_PASSED = "gap-passed"
     NEVER_VISITED = "never-visited"
+    TOO_FEW_VISITS = "too-few-visits"
+    TOO_FEW_PEOPLE = "too-few-people"
+    TOO_LONG_BETWEEN = "too-long-between"
+    QUOTA_MET = "quota-met"
+    QUOTA_SHORT = "quota-short"
     NOBODY_REACHABLE = "nobody-reachable"
     EXCUSED = "excused"
+    CALLED_MISSED = "called-missed"
+
+
+class Do(StrEnum):
+    """What a person may decide: of late evidence, or of an obligation."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    EXCUSE = "excuse"
+    CALL_MISSED = "call-missed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Who decided what, when and why. `read`: of which read; None: of the obligation itself."""
+
+    do: Do
+    author: str
+    at: Instant
+    reason: str
+    read: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A document of plain values; `from_json` reads it back."""
+        return {name: getattr(self, name) for name in self.__slots__} | {"do": self.do.value}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The decision that `to_json` wrote."""
+        return cls(**{**document, "do": Do(document["do"])})
 
 
 class Trust(StrEnum):
@@ -53,13 +88,40 @@ class Wait(StrEnum):
     NOT_CUT_OFF = "not-cut-off"
 
 
+APART_MS = 60_000
+"""Reads of a checkpoint nearer to each other are one visit, where a plan says nothing else."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Visit every checkpoint of `route` within the window. `min_gap` in ms."""
+    """Visit every checkpoint of `route` within the window. `min_gap`, `max_gap`, `apart` in ms.
+
+    `visits`: checkpoints that are to be visited more than once, and how often. `optional`: those
+    that need not be. `people`: how many different persons must have read. `max_gap`: the longest
+    pause within the walk, 0 for any. `apart`: how far apart two visits of a checkpoint are.
+    """
 
     route: tuple[str, ...]
     ordered: bool
     min_gap: int
+    max_gap: int = 0
+    visits: tuple[tuple[str, int], ...] = ()
+    optional: frozenset[str] = frozenset()
+    people: int = 1
+    apart: int = APART_MS
+
+    @property
+    def plain(self) -> bool:
+        """Whether one read of each checkpoint is all it asks."""
+        return not self.visits and self.people <= 1 and not self.max_gap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """So many visits of each checkpoint within a period. `apart` in ms."""
+
+    visits: tuple[tuple[str, int], ...]
+    apart: int = APART_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +133,7 @@ class Gap:
     grace: int
 
 
-Terms = Round | Gap
+Terms = Round | Gap | Quota
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +157,26 @@ class Obligation:
     def expected(self) -> tuple[str, ...]:
         """The checkpoints that are owed, each once, in the order of the route."""
         match self.terms:
-            case Round(route=route):
-                return tuple(dict.fromkeys(route))
+            case Round(route=route, optional=optional):
+                return tuple(name for name in dict.fromkeys(route) if name not in optional)
             case Gap(checkpoint=checkpoint):
                 return (checkpoint,)
+            case Quota(visits=visits):
+                return tuple(name for name, _ in visits)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The checkpoints whose reads bear on it: those that are owed, and the optional ones."""
+        if isinstance(self.terms, Round):
+            return tuple(dict.fromkeys(self.terms.route))
+        return self.expected
+
+    @property
+    def asked(self) -> int:
+        """How much is asked: checkpoints, or of a quota visits."""
+        if isinstance(self.terms, Quota):
+            return sum(times for _, times in self.terms.visits)
+        return len(self.expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +185,8 @@ class Read:
 
     `at`: when it happened, corrected where the device's clock was; `told_at`: the device's word.
     `after`: the last marker before its arrival; `received_at`: our clock. `cut_off`: nothing
-    arrived from its device in [at, due) of the obligation that is being judged.
+    arrived from its device in [at, due) of the obligation that is being judged. `decision`: what a
+    person decided of it; asked only of what arrived after due.
     """
 
     identity: str
@@ -120,6 +199,7 @@ class Read:
     after: Instant
     received_at: Instant
     cut_off: bool
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +220,16 @@ class Verdict:
     """How an obligation stands, and by which evidence.
 
     `at`: the instant as of which it stands: `opens` while pending, `due` afterwards.
-    `visited`, `missing`: checkpoints in the order of the route; `late`: those of `visited` that
-    were first visited in [closes, due). `evidence`: checkpoint -> identity of its first read
+    `visited`, `missing`: checkpoints in the order of the route; `late`: those that were first
+    visited in [closes, due). `evidence`: checkpoint -> identity of its first read
     that counts. `waiting`: identities of late reads that could change the verdict, once a person
     has accepted them. `first`: the standing by what had arrived before due; None while pending.
     `withdrawn`: stretches of a gap that were right to raise by what had arrived by then, and that
     later evidence has undone.
     `waited`: the marker of due never came, so it was judged a while later (contract §6).
+    `visits`: how often those were visited that must be more than once, up to what is asked.
+    `people`: who walked, where several must. `met_at`: when a quota was met.
+    `decisions`: what people decided that bears on it, in the order in which they did.
     `wake`: the next instant at which time alone may change it; None when there is none.
     """
 
@@ -162,7 +245,11 @@ class Verdict:
     withdrawn: tuple[Stretch, ...] = ()
     first: Standing | None = None
     waited: bool = False
+    decisions: tuple[Decision, ...] = ()
     wake: Instant | None = None
+    visits: Mapping[str, int] = field(default_factory=dict)
+    people: tuple[str, ...] = ()
+    met_at: Instant | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A document of plain values; `from_json` reads it back to an equal verdict."""
@@ -179,7 +266,11 @@ class Verdict:
             "withdrawn": _told(self.withdrawn),
             "first": None if self.first is None else self.first.value,
             "waited": self.waited,
+            "decisions": [decision.to_json() for decision in self.decisions],
             "wake": self.wake,
+            **({"visits": dict(self.visits)} if self.visits else {}),
+            **({"people": list(self.people)} if self.people else {}),
+            **({} if self.met_at is None else {"met_at": self.met_at}),
         }
 
     @classmethod
@@ -196,7 +287,11 @@ class Verdict:
             withdrawn=_read(document["withdrawn"]),
             first=None if first is None else Standing(first),
             waited=document["waited"],
+            decisions=tuple(map(Decision.from_json, document.get("decisions", ()))),
             wake=document["wake"],
+            visits=dict(document.get("visits", {})),
+            people=tuple(document.get("people", ())),
+            met_at=document.get("met_at"),
             **lists,
         )
 
@@ -219,7 +314,8 @@ class Known:
     `marker`: the latest marker whose predecessors are all committed; judging time stands there.
     `reachable`: whether any device of the site could have told in [opens, due) (while pending:
     so far). `siblings`: other rounds of the plan whose [opens - early, due) overlap.
-    `waited`: the marker of due did not come in time, judge by `now` alone.
+    `waited`: the marker of due did not come in time, judge by `now` alone. `decision`: what a
+    person decided of the obligation itself.
     """
 
     marker: Instant
@@ -227,6 +323,7 @@ class Known:
     siblings: tuple[Obligation, ...] = ()
     waited: bool = False
     previous: Verdict | None = None
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

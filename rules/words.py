@@ -34,6 +34,18 @@ REASONS: Mapping[Reason, Words] = {
     Reason.NEVER_VISITED: Words(
         "间隔超过规定，且始终无人到访", "the gap was too long and nobody ever came"
     ),
+    Reason.TOO_FEW_VISITS: Words(
+        "部分点位到访次数不足", "some checkpoints were not visited often enough"
+    ),
+    Reason.TOO_FEW_PEOPLE: Words(
+        "到访点位齐全，但巡查人数不足", "every checkpoint was visited, but by too few people"
+    ),
+    Reason.TOO_LONG_BETWEEN: Words(
+        "到访点位齐全，但途中停留超过规定",
+        "every checkpoint was visited, but with too long a pause on the way",
+    ),
+    Reason.QUOTA_MET: Words("已达到规定次数", "visited as often as asked"),
+    Reason.QUOTA_SHORT: Words("未达到规定次数", "visited less often than asked"),
     Reason.NOBODY_REACHABLE: Words(
         "该时段内所有设备都不在线，无法得知是否有人到访",
         "no device of the site could be reached all that time, so nobody could have told",

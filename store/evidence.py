@@ -1,12 +1,14 @@
 """What bears on an obligation: the reads of its site and window, and who could have told more."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from devices.ids import Identity, Instant
 from rules.clocks import timing
-from rules.promises import Obligation, Read, Trust
+from rules.promises import Obligation, Quota, Read, Trust
+from store.decisions import of_read
 from store.entries import EntryKind
 from store.presence import anything_arrived, reachable_through
 from store.tables import Arrival, Checkpoint, Correction, Device, Entry, Outage, Person
@@ -20,6 +22,7 @@ PERSON = Person.__table__  # type: ignore[attr-defined]
 OUTAGE = Outage.__table__  # type: ignore[attr-defined]
 
 _COLUMNS = (
+    ENTRY.c.id,
     ENTRY.c.device_id,
     ENTRY.c.epoch,
     ENTRY.c.seq,
@@ -69,18 +72,41 @@ def reads_for(
 ) -> list[Read]:
     """The check-ins of the site in `[opens - early, until)`, by corrected time if there is one."""
     span = {"site": site_id, "since": promise.opens - promise.early, "until": until}
-    rows = [*connection.execute(_AS_TOLD, span), *connection.execute(_CORRECTED, span)]
+    queries = (_AS_TOLD, _CORRECTED)
+    if isinstance(promise.terms, Quota):  # of months of check-ins, only those that count
+        here = CHECKPOINT.c.slug.in_(promise.places)
+        queries = (_AS_TOLD.where(here), _CORRECTED.where(here))
+    rows = [row for query in queries for row in connection.execute(query, span)]
     return [_read(connection, row, promise.due) for row in rows]
 
 
-def _read(connection: Connection, row: Row[*tuple[Any, ...]], due: Instant) -> Read:
+def read_of(
+    connection: Connection, identity: Identity, due: Instant
+) -> tuple[int, int, Read] | None:
+    """A check-in at a checkpoint, as an obligation due then sees it: its entry, site, and read."""
+    query = (
+        select(*_COLUMNS, ENTRY.c.site_id)
+        .select_from(_JOINED)
+        .where(
+            DEVICE.c.slug == identity.device,
+            ENTRY.c.epoch == identity.epoch,
+            ENTRY.c.seq == identity.seq,
+            ENTRY.c.kind == EntryKind.CHECKIN.value,
+        )
+    )
+    row = connection.execute(query).first()
+    return None if row is None else (row.id, row.site_id, _read(connection, row[:-1], due))
+
+
+def _read(connection: Connection, row: Sequence[Any], due: Instant) -> Read:
     # Every read of a round comes through here; a row's names would cost more than all the rest.
-    device_id, epoch, seq, told_at, sent, received_at, after, before = row[:8]
-    corrected, how, checkpoint, device, person = row[8:]
+    entry_id, device_id, epoch, seq, told_at, sent, received_at, after, before = row[:9]
+    corrected, how, checkpoint, device, person = row[9:]
     at = told_at if corrected is None else corrected
     late = after >= due
+    identity = str(Identity(device, epoch, seq))
     return Read(
-        identity=str(Identity(device, epoch, seq)),
+        identity=identity,
         checkpoint=checkpoint,
         device=device,
         person=person,
@@ -90,6 +116,7 @@ def _read(connection: Connection, row: Row[*tuple[Any, ...]], due: Instant) -> R
         after=after,
         received_at=received_at,
         cut_off=late and not anything_arrived(connection, device_id, at, due),
+        decision=of_read(connection, entry_id, identity) if late else None,
     )
 
 

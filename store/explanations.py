@@ -77,7 +77,7 @@ def dossier(connection: Connection, key: str) -> Dossier | None:
         applied_at=version.applied_at,
         site_name=site.name,
         calendar=_calendar(connection, row, site.calendar),
-        siblings=siblings(connection, row, plans) if row.kind == "round" else (),
+        siblings=siblings(connection, row, plans) if row.kind != "gap" else (),
         reads=reads,
         arrived={read.identity: _arrived(connection, read.identity) for read in reads},
         verdicts=_verdicts(connection, row.id),
@@ -102,7 +102,7 @@ def near_keys(connection: Connection, key: str, limit: int = 3) -> list[str]:
 def _reads(connection: Connection, site_id: int, promise: Promise) -> tuple[Read, ...]:
     wide = replace(promise, early=promise.early + AROUND_MS)
     found = reads_for(connection, site_id, wide, promise.due + AROUND_MS)
-    here = [read for read in found if read.checkpoint in promise.expected]
+    here = [read for read in found if read.checkpoint in promise.places]
     return tuple(sorted(here, key=lambda read: (read.at, read.identity)))
 
 

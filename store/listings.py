@@ -15,8 +15,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, RowMapping, Select, and_, func, select, tuple_
 
 from devices.ids import Instant
+from rules.promises import Verdict
 from store.database import reading
 from store.entries import EntryKind, ViaCode
+from store.obligations import Plans
+from store.progress import standing_of
 from store.rows import (
     CheckinRow,
     DeviceRow,
@@ -25,6 +28,7 @@ from store.rows import (
     HazardRow,
     Overdue,
     QuarantineRow,
+    QuotaRow,
     RoundRow,
 )
 from store.tables import (
@@ -272,6 +276,26 @@ def gaps(engine: Engine, asked: Filter) -> Iterator[GapRow]:
                 Overdue(start_at=start, breached_at=breached, ended_at=ended)
                 for start, breached, ended in (row["document"] or {}).get("stretches", ())
             ),
+            site=place.slug,
+            timezone=place.timezone or "UTC",
+        )
+
+
+def quotas(engine: Engine, asked: Filter, *, now: Instant) -> Iterator[QuotaRow]:
+    """Quotas by when their period begins; those not judged yet as they stand at `now`."""
+    plans = Plans()
+    for row, place in _obligations(engine, asked, "quota"):
+        names = ("site_id", "checkpoint", "alarm", "document", "missing", "late", "visited")
+        document = row["document"]
+        verdict = Verdict.from_json(document) if document else None
+        if verdict is None and row["opens_at"] <= now:
+            with reading(engine) as connection:
+                verdict = standing_of(connection, row["id"], plans, now)
+        yield QuotaRow(
+            **_without(row, *names),
+            visited=0 if verdict is None else sum(verdict.visits.values()),
+            missing=() if verdict is None else verdict.missing,
+            met_at=None if verdict is None else verdict.met_at,
             site=place.slug,
             timezone=place.timezone or "UTC",
         )

@@ -4,18 +4,19 @@ Any number of workers may judge: a flip goes through only where the revision is 
 was judged from, so that each verdict is written, and told, once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
 from rules.calendar import Calendar
+from rules.periods import LONGEST_DAYS
 from rules.plans import Plan, owed
-from rules.promises import Gap, Round, Terms, Verdict
+from rules.promises import Gap, Quota, Round, Terms, Verdict
 from rules.promises import Obligation as Promise
 from store.calendars import Tables, version_id
 from store.tables import Checkpoint, Obligation, PlanVersion, Site, VerdictRow
@@ -30,15 +31,25 @@ PLAN = PlanTable.__table__  # type: ignore[attr-defined]
 SITE = Site.__table__  # type: ignore[attr-defined]
 CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
 
+KINDS: Mapping[type[Terms], str] = {Round: "round", Gap: "gap", Quota: "quota"}
+"""What the table calls each kind of terms."""
+
 DAY_MS = 86_400_000
 LONGEST_MS = 3 * DAY_MS
-"""No obligation is open longer, grace included: a window ends within a day of its opening."""
+"""No round or gap is open longer, grace included: a window ends within a day of its opening."""
+LONGEST_QUOTA_MS = (LONGEST_DAYS + 2) * DAY_MS
 LONGEST_EARLY_MS = DAY_MS
+LONGEST: Mapping[str, int] = {
+    "round": LONGEST_MS,
+    "gap": LONGEST_MS,
+    "quota": LONGEST_QUOTA_MS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
-    """A plan version, what its plan says, and the span `[since, until)` in which it makes rounds."""
+    """A plan version, what its plan says, and the span `[since, until)` in which it makes
+    rounds."""
 
     id: int
     plan_id: int
@@ -135,7 +146,8 @@ def _readable(row: Row[*tuple[Any, ...]]) -> Plan | None:
 
 
 def write(connection: Connection, version: InForce, promises: Iterable[Promise]) -> int:
-    """Write what a version owes; what stands there already is left alone. Returns how many are new."""
+    """Write what a version owes; what stands there already is left alone. Returns how many are
+    new."""
     promises = list(promises)
     if not promises:
         return 0
@@ -148,7 +160,7 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
     values = [
         {
             "key": promise.key,
-            "kind": "gap" if isinstance(promise.terms, Gap) else "round",
+            "kind": KINDS[type(promise.terms)],
             "site_id": version.site_id,
             "plan_id": version.plan_id,
             "plan_version_id": version.id,
@@ -159,7 +171,7 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
             "closes": promise.closes,
             "due": promise.due,
             "wake": _first_wake(promise),
-            "expected": len(promise.terms.route) if isinstance(promise.terms, Round) else 1,
+            "expected": promise.asked,
             "scored": promise.scored,
             "calendar_id": calendar_id,
         }
@@ -171,15 +183,16 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
 def _first_wake(promise: Promise) -> Instant:
     """The first instant at which something may have to be said of it."""
     terms = promise.terms
-    if isinstance(terms, Round):
-        return promise.due
-    return min(promise.due, promise.opens + terms.every + terms.grace)
+    if isinstance(terms, Gap):
+        return min(promise.due, promise.opens + terms.every + terms.grace)
+    return promise.due
 
 
 def remove_unopened(connection: Connection, plan_id: int, now: Instant) -> int:
     """Take back what a plan would owe but had not opened; open and judged ones stay.
 
-    Not opened at `now`, or when its version ended: that may be long ago, if nobody was there to see.
+    Not opened at `now`, or when its version ended: that may be long ago, if nobody was there to
+    see.
     """
     ended = case((VERSION.c.ended_at < now, VERSION.c.ended_at), else_=now)
     own = select(ended).where(VERSION.c.id == OBLIGATION.c.plan_version_id)
@@ -249,8 +262,7 @@ class Plans:
 
 def _terms(plan: Plan, key: str) -> Terms:
     if plan.every is None:
-        route = tuple(checkpoint.slug for checkpoint in plan.route)
-        return Round(route=route, ordered=plan.ordered, min_gap=plan.min_gap)
+        return plan.terms()[0]
     return Gap(checkpoint=key.rpartition("/")[2], every=plan.every, grace=plan.grace)
 
 
@@ -261,11 +273,11 @@ def siblings(
     early = plans.of(connection, row.plan_version_id).early
     query = select(OBLIGATION).where(
         OBLIGATION.c.site_id == row.site_id,
-        OBLIGATION.c.opens > row.opens - LONGEST_MS,
+        OBLIGATION.c.opens > row.opens - LONGEST[row.kind],
         OBLIGATION.c.opens < row.due + early,
         OBLIGATION.c.due > row.opens - early,
         OBLIGATION.c.plan_id == row.plan_id,
-        OBLIGATION.c.kind == "round",
+        OBLIGATION.c.kind == ("quota" if row.kind == "quota" else "round"),
         OBLIGATION.c.id != row.id,
     )
     return tuple(plans.promise(connection, other) for other in connection.execute(query))
@@ -301,7 +313,8 @@ def flipped(
         .values(
             revision=row.revision + 1,
             standing=verdict.standing.value,
-            visited=len(verdict.visited),
+            visited=sum(verdict.visits.values()) if row.kind == "quota" else len(verdict.visited),
+            waiting=len(verdict.waiting),
             wake=verdict.wake,
             alarm=breached,
         )
@@ -327,16 +340,27 @@ def flipped(
 # Evidence that comes after the fact ---------------------------------------------------------------
 
 
+_LOOK_BACK = (
+    (OBLIGATION.c.kind != "quota", LONGEST_MS),
+    (OBLIGATION.c.kind == text("'quota'"), LONGEST_QUOTA_MS),  # spelt as the partial index is
+)
+
+
 def touch(connection: Connection, site_id: int, at: Instant) -> int:
     """Have judged obligations of a site looked at again that a read at `at` bears on."""
-    borne_on = (
-        (OBLIGATION.c.site_id == site_id)
-        & (OBLIGATION.c.opens > at - LONGEST_MS)
-        & (OBLIGATION.c.opens <= at + LONGEST_EARLY_MS)
-        & (OBLIGATION.c.due > at)
-        & (OBLIGATION.c.wake.is_(None))
-    )
-    return connection.execute(update(OBLIGATION).where(borne_on).values(wake=at)).rowcount
+    touched = 0
+    for kinds, longest in _LOOK_BACK:
+        borne_on = (
+            (OBLIGATION.c.site_id == site_id)
+            & (OBLIGATION.c.opens > at - longest)
+            & (OBLIGATION.c.opens <= at + LONGEST_EARLY_MS)
+            & (OBLIGATION.c.due > at)
+            & (OBLIGATION.c.wake.is_(None))
+            & kinds
+        )
+        found = connection.execute(update(OBLIGATION).where(borne_on).values(wake=at))
+        touched += found.rowcount
+    return touched
 
 
 def touch_alarm(connection: Connection, checkpoint_id: int, at: Instant) -> int:

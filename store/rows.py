@@ -83,6 +83,31 @@ class GapRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaRow:
+    """A quota of one period: how many visits it asks and how many there are, so far or at due.
+
+    `met_at`: when it was met, which may be long before it is judged.
+    """
+
+    id: str
+    site: str
+    plan: str
+    opens_at: Instant
+    closes_at: Instant
+    due_at: Instant
+    verdict: str
+    revision: int
+    expected: int
+    visited: int
+    missing: tuple[str, ...]
+    met_at: Instant | None
+    reason: str | None
+    judged_at: Instant | None
+    scored: bool
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventOut:
     """A revision of an event, as contract §4 tells it."""
 

@@ -17,7 +17,7 @@ from store.registry.held import Held, Holder, Holding, Key, Kind
 Values = Mapping[str, Any]
 
 PER_SITE = (Kind.AREA, Kind.CHECKPOINT, Kind.PLAN)
-SPANS = ("grace", "early", "min_gap", "every", "heartbeat_ms")
+SPANS = ("grace", "early", "min_gap", "max_gap", "apart", "every", "heartbeat_ms")
 
 
 class Action(StrEnum):
@@ -196,8 +196,8 @@ def _tag_moves(
 
 def _described(was: Values, now: Values) -> Iterator[str]:
     """Each value that differs, in words; a plan's terms and a calendar member by member."""
-    for name in now:
-        before, after = was[name], now[name]
+    for name in {**now, **was}:  # a member that says nothing special may be left out of either
+        before, after = was.get(name), now.get(name)
         if isinstance(before, dict) and isinstance(after, dict):
             yield from _described(before, after)
         elif before != after:

@@ -230,8 +230,9 @@ def _plans_make_sense(document: Document, _: Holding) -> Found:
         points = {point.slug for point in site.checkpoints}
         for plan in site.plans:
             yield from (Problem(plan.line, text) for text in _contradictions(plan))
-            yield from _once("checkpoint", plan.route, f" on the route of plan '{plan.slug}'")
-            if plan.windows and any(named.text in points for named in plan.route):
+            route = ((item.text, item.line) for item in plan.route)
+            yield from _once("checkpoint", route, f" on the route of plan '{plan.slug}'")
+            if (plan.windows or plan.quota) and any(named.text in points for named in plan.route):
                 yield from _refused_by_rules(site, plan)
 
 

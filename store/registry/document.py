@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from rules.calendar import Calendar, DayClass
+from rules.periods import Times
 from rules.plans import Plan, PlanCheckpoint, Window
 from store.registry.nodes import Problem
 
@@ -43,6 +44,15 @@ class Named(NamedTuple):
 
     text: str
     line: int
+
+
+class RouteItem(NamedTuple):
+    """A checkpoint on a route. `visits` None: once, or as often as the quota says."""
+
+    text: str
+    line: int
+    visits: int | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +123,7 @@ class PlanSpec:
     line: int
     slug: str
     name: str
-    route: tuple[Named, ...]
+    route: tuple[RouteItem, ...]
     ordered: bool
     days: frozenset[DayClass] | None
     windows: tuple[Window, ...]
@@ -121,6 +131,10 @@ class PlanSpec:
     early: int
     min_gap: int
     every: int | None
+    people: int
+    max_gap: int
+    apart: int
+    quota: Times | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,13 +158,15 @@ class SiteSpec:
         """
         points = {point.slug: point for point in self.checkpoints}
         areas = {area.slug: area for area in self.areas}
-        route = (points[named.text] for named in spec.route if named.text in points)
+        route = (
+            _planned(points[item.text], areas, item) for item in spec.route if item.text in points
+        )
         return Plan(
             site=self.slug,
             slug=spec.slug,
             name=spec.name,
             timezone=self.timezone,
-            route=tuple(_planned(point, areas) for point in route),
+            route=tuple(route),
             ordered=spec.ordered,
             days=spec.days,
             windows=spec.windows,
@@ -158,6 +174,10 @@ class SiteSpec:
             early=spec.early,
             min_gap=spec.min_gap,
             every=spec.every,
+            people=spec.people,
+            max_gap=spec.max_gap,
+            apart=spec.apart,
+            quota=spec.quota,
         )
 
 
@@ -180,7 +200,7 @@ class Document:
             yield from site.devices
 
 
-def _planned(point: CheckpointSpec, areas: dict[str, AreaSpec]) -> PlanCheckpoint:
+def _planned(point: CheckpointSpec, areas: dict[str, AreaSpec], item: RouteItem) -> PlanCheckpoint:
     area = areas.get(point.area.text) if point.area else None
     return PlanCheckpoint(
         slug=point.slug,
@@ -189,6 +209,8 @@ def _planned(point: CheckpointSpec, areas: dict[str, AreaSpec]) -> PlanCheckpoin
         leader=_leader(area, areas),
         risk=point.risk,
         proof=point.proof,
+        visits=item.visits,
+        optional=item.optional,
     )
 
 

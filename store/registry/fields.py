@@ -26,6 +26,7 @@ EXAMPLES = {
     "days": "days: [school-day]",
     "terms": "terms: [{from: 2026-09-01, to: 2027-01-22}]",
     "route": "route: [gate-east, lab]",
+    "per": "per: month",
     "windows": 'windows: ["22:00-23:00"]',
     "from": "from: 2026-09-01",
     "to": "to: 2027-01-22",

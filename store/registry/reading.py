@@ -17,7 +17,9 @@ from zoneinfo import available_timezones
 from devices.ids import RESERVED, is_slug, normalize_tag
 from rules.calendar import Base, Calendar, DayClass, Term
 from rules.durations import format_duration, parse_duration
+from rules.periods import Per, Times
 from rules.plans import Window
+from rules.promises import APART_MS
 from store.registry.document import (
     AreaSpec,
     CheckpointSpec,
@@ -30,11 +32,12 @@ from store.registry.document import (
     Proof,
     Protocol,
     Risk,
+    RouteItem,
     SiteSpec,
     Tree,
 )
 from store.registry.fields import FILE, Fields, choice, meant
-from store.registry.nodes import Group, Node, parse
+from store.registry.nodes import Group, Node, Scalar, parse
 
 T = TypeVar("T")
 
@@ -138,6 +141,15 @@ def _level(text: str) -> int:
     if not re.fullmatch(r"[1-9]", text):
         raise ValueError(f"'{text}' is no level: write 1 (the top) to 9")
     return int(text)
+
+
+def _count(most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[1-9][0-9]?", text) or int(text) > most:
+            raise ValueError(f"'{text}' is no count: write 1 to {most}")
+        return int(text)
+
+    return read
 
 
 def _degrees(limit: int) -> Callable[[str], float]:
@@ -329,18 +341,60 @@ def _position(fields: Fields) -> tuple[float | None, float | None]:
 
 def _plan(fields: Fields) -> PlanSpec | None:
     days = fields.many("days", choice(DayClass), needed=fields.node("days") is not None)
+    quota = _quota(fields)
     found = PlanSpec(
         line=fields.line,
         slug=_slug(fields),
         name=fields.needed("name", _name, fallback=""),
-        route=_names(fields, "route", needed=True),
+        route=_route(fields),
         ordered=fields.scalar("ordered", _truth, fallback=False),
         days=frozenset(day for day, _ in days) or None,
-        windows=tuple(w for w, _ in fields.many("windows", Window.parse, needed=True)),
+        windows=tuple(
+            w for w, _ in fields.many("windows", Window.parse, needed=fields.node("quota") is None)
+        ),
         grace=fields.scalar("grace", _span(0), fallback=0),
         early=fields.scalar("early", _span(0), fallback=0),
         min_gap=fields.scalar("min_gap", _span(0), fallback=0),
         every=fields.scalar("every", _span(60_000), fallback=None),
+        people=fields.scalar("people", _count(9), fallback=1),
+        max_gap=fields.scalar("max_gap", _span(1_000), fallback=0),
+        apart=fields.scalar("apart", _span(0), fallback=APART_MS),
+        quota=quota,
     )
     fields.finish()
     return found if found.slug else None
+
+
+def _route(fields: Fields) -> tuple[RouteItem, ...]:
+    """Checkpoints by their id, or as `{checkpoint: lab, visits: 2}`."""
+    found = (_route_item(fields, node) for node in fields.items("route", needed=True))
+    return tuple(item for item in found if item is not None)
+
+
+def _route_item(fields: Fields, node: Node) -> RouteItem | None:
+    if not isinstance(node, Group):
+        if isinstance(node, Scalar) and node.text:
+            return RouteItem(node.text, node.line)
+        fields.wrong(node.line, "route: each item must be an id, or {checkpoint: …, visits: 2}")
+        return None
+    item = fields.below(node, "route")
+    named = item.named("checkpoint")
+    if named is None:
+        item.wrong(node.line, "'checkpoint' is missing: add it, as in checkpoint: gate-east")
+    visits = item.scalar("visits", _count(99), fallback=None)
+    optional = item.scalar("optional", _truth, fallback=False)
+    if optional and visits is not None:
+        item.wrong(node.line, "'optional' and 'visits' contradict each other: keep one")
+    item.finish()
+    return None if named is None else RouteItem(named.text, node.line, visits, optional)
+
+
+def _quota(fields: Fields) -> Times | None:
+    node = fields.node("quota")
+    if node is None:
+        return None
+    quota = fields.below(node, "quota")
+    visits = quota.scalar("visits", _count(99), fallback=1)
+    per = quota.needed("per", choice(Per), fallback=None)
+    quota.finish()
+    return None if per is None else Times(visits=visits, per=per)

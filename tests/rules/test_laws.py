@@ -21,6 +21,7 @@ from rules.obligations import (
     Gap,
     Known,
     Obligation,
+    Quota,
     Read,
     Round,
     Standing,
@@ -341,7 +342,7 @@ BREAKS = [
     ("round", DOOR, "serves(read.at, rounds) is obligation", "True"),
     ("round", DOOR, "key=lambda row: row[:3]", "key=lambda row: row[1:3]"),
     ("round", DOOR, "read for read in counted if read.after < obligation.due", "*counted"),
-    ("round", BENCH, "== len(obligation.expected)", ">= 1"),
+    ("round", BENCH, "name not in evidence or", "not evidence or"),
     ("gap", BENCH, "if breached >= obligation.closes:", "if breached > obligation.closes:"),
     ("gap", BENCH, "raised = breached + terms.grace", "raised = breached"),
     ("gap", BENCH, "visit >= raised", "visit > raised"),
@@ -362,7 +363,7 @@ def broken_settle(module: ModuleType, right: str, wrong: str) -> Settle:
     copy = broken(module, right, wrong)
     if module is DOOR:
         return copy.settle
-    judges = {Round: copy.judge_round, Gap: copy.judge_gap}
+    judges = {Round: copy.judge_round, Gap: copy.judge_gap, Quota: copy.judge_quota}
     door = broken(DOOR, "JUDGES[type(obligation.terms)]", "SWAPPED[type(obligation.terms)]")
     door.SWAPPED = judges
     assert judges.keys() == JUDGES.keys()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rules.calendar import Base, Calendar, DayClass, Term
 from store.registry import RegistryRefused, examine, read_document
-from store.registry.document import Named
+from store.registry.document import RouteItem
 from store.registry.held import Holding, Kind
 from tests.store.registries import EXAMPLE
 
@@ -353,7 +353,7 @@ def test_scalars_are_what_was_written() -> None:
     assert document.problems == ()
     assert point.slug == "007"
     assert [tag.text for tag in point.tags] == ["04112233445566", "04E5", "GATE 1"]
-    assert school.plans[0].route[1] == Named("007", 12)
+    assert school.plans[0].route[1] == RouteItem("007", 12)
 
 
 def test_what_is_left_out_has_its_default() -> None:

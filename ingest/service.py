@@ -18,6 +18,7 @@ from structlog.processors import JSONRenderer
 from devices import topics
 from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
+from ingest.doubts import Doubts
 from ingest.gauges import Gauges
 from ingest.health import Health
 from ingest.http import serving
@@ -192,6 +193,9 @@ class Service:
         self._watch = Watch(
             ledger, begun.clock, begun.judged, on_next=self._on_next, on_told=self._outbox.poke
         )
+        self._doubts = Doubts(ledger, begun.clock, on_told=self._outbox.poke)
+        self._doubts.poke()  # what an earlier run left
+        self._writer.marks.picture = begun.picture
         self._gauges = Gauges(ledger, begun.clock, name, self._health) if sampling else None
         self._pipeline = Pipeline(
             self._source,
@@ -237,6 +241,7 @@ class Service:
             "pipeline": self._pipeline.run(self._refresh),
             "watch": self._watch.run(),
             "outbox": self._outbox.run(),
+            "doubts": self._doubts.run(),
             "owing": self._keep_owing(),
             "outages": self._keep_outages(),
             "housekeeping": self._keep_house(),
@@ -278,6 +283,7 @@ class Service:
             self._known = committed.marker
             self._owing.first_tick = committed.first_tick
             self._marked.set()
+            self._doubts.poke()
         if committed.touched:
             self._watch.poke()
         self._poke_series.set()
@@ -378,6 +384,7 @@ class Service:
             if version <= before.version:
                 return
             self._reader.picture = await self._ledger.read(load_picture)
+            self._writer.marks.picture = self._reader.picture
             log.info("registry.followed", version=self._reader.picture.version)
             await self._follow_registry(before)
 

@@ -27,6 +27,7 @@ from store.arrivals import ArrivalBook
 from store.coverages import CoverageBook, Key
 from store.database import writing
 from store.events import raise_notices
+from store.marks import MarkBook
 from store.presence import PresenceBook
 from store.quarantine import QuarantineBook, Suspect
 from store.series import lines
@@ -83,7 +84,16 @@ class Writer:
         self.presence = PresenceBook()
         self.quarantine = QuarantineBook()
         self.skews = SkewBook()
+        self.marks = MarkBook()
         self.sampling = sampling
+        self._books = (
+            self.arrivals,
+            self.coverage,
+            self.presence,
+            self.quarantine,
+            self.skews,
+            self.marks,
+        )
 
     def commit(self, items: Sequence[Item], now: Instant) -> Committed:
         """Write one batch. Raises what the database raises; then nothing of it is kept."""
@@ -91,7 +101,7 @@ class Writer:
             with writing(self.engine) as connection:
                 done = _Batch(self, connection, now).write(items)
         except BaseException:
-            for book in (self.arrivals, self.coverage, self.presence, self.quarantine, self.skews):
+            for book in self._books:
                 book.forget()
             raise
         self.arrivals.keep()
@@ -178,6 +188,8 @@ class _Batch:
         closed = writer.arrivals.close(connection, marker)
         for moved in closed.moved:
             self._touch(moved.site_id, moved.checkpoint_id, moved.at)
+            for at in (moved.told_at, moved.at):
+                writer.marks.doubt(moved.site_id, at)
         if closed.skews:
             self._notices += writer.skews.turns(connection, closed.skews, writer.arrivals.after)
         self._done.marker = self._writer.arrivals.after
@@ -190,6 +202,7 @@ class _Batch:
         match taken.message:
             case CheckIn():
                 self._touch(taken.site.id, taken.row.checkpoint_id, taken.row.at)
+                self._writer.marks.read(taken.row)
                 if taken.unknown_tag:
                     self._notices.append(_unknown_tag(taken))
             case Hazard():
@@ -280,6 +293,7 @@ class _Batch:
         writer, connection = self._writer, self._connection
         writer.coverage.flush(connection, self._now)
         writer.presence.flush(connection)
+        writer.marks.flush(connection)
         if self._done.marker is not None:
             marks = {"marker_at": self._done.marker, "first_tick": self._first_tick}
             workers.advance(connection, writer.instance, **marks)

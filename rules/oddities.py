@@ -10,8 +10,9 @@ from devices.ids import Instant
 from devices.messages import EventState
 from rules.durations import format_duration
 from rules.kinds import SEVERITIES, EventKind, Notice
+from rules.marks import Mark, MarkKind, Why
 from rules.promises import Read
-from rules.words import DOINGS, Words
+from rules.words import DOINGS, MARKS, Words
 
 
 def clock_wrong(
@@ -67,6 +68,69 @@ def unproven(site: str, read: Read) -> Notice:
             "decision": None if read.decision is None else read.decision.to_json(),
         },
     )
+
+
+KINDS: Mapping[MarkKind, EventKind] = {
+    MarkKind.OUT_OF_ORDER: EventKind.CHECKIN_OUT_OF_ORDER,
+    MarkKind.TOO_FAST: EventKind.CHECKIN_TOO_FAST,
+    MarkKind.SAME_TAG: EventKind.CHECKIN_SAME_TAG_TWO_DEVICES,
+    MarkKind.REPLAYED: EventKind.CHECKIN_REPLAYED,
+}
+
+
+def marked(site: str, mark: Mark) -> Notice:
+    """A read is odd; it is kept, and counts as it would."""
+    read, why = mark.read, mark_words(mark.kind, mark.data)
+    text = Words(
+        f"{read.device} 在 {read.checkpoint} 的打卡：{why.zh}",
+        f"{read.device} at {read.checkpoint}: {why.en}",
+    )
+    data = {"device": read.device, "checkpoint": read.checkpoint, "tag": read.tag, **mark.data}
+    kind = KINDS[mark.kind]
+    return _notice(kind, site, read.identity, read.at, EventState.OPEN, text, data)
+
+
+def unmarked(
+    site: str, kind: MarkKind, identity: str, at: Instant, data: Mapping[str, Any]
+) -> Notice:
+    """Later evidence has refuted a mark."""
+    text = Words(
+        f"{identity}：后到的记录表明并非如此，已撤回",
+        f"{identity}: later evidence says otherwise; withdrawn",
+    )
+    over = EventState.RESOLVED
+    return _notice(KINDS[kind], site, identity, at, over, text, {**data, "withdrawn": True})
+
+
+def mark_words(kind: MarkKind, data: Mapping[str, Any]) -> Words:
+    """Why a read is odd, by what its mark says of it."""
+    took = _seconds(data.get("took_ms", 0))
+    match kind, data.get("why"):
+        case MarkKind.OUT_OF_ORDER, _:
+            before = data["before"]
+            return Words(f"未按顺序，之前未到 {before}", f"out of order, before {before}")
+        case MarkKind.TOO_FAST, Why.TIME:
+            least = _seconds(data["least_ms"])
+            return Words(
+                f"距上一点位仅 {took}，少于 {least}",
+                f"{took} after the checkpoint before, less than {least}",
+            )
+        case MarkKind.TOO_FAST, Why.SPEED:
+            way = data["metres"]
+            return Words(f"{took} 走了 {way} 米，不可能", f"{way} m in {took}: nobody walks that")
+        case MarkKind.TOO_FAST, _:
+            count = data["reads"]
+            return Words(f"十分钟内第 {count} 次打卡", f"{count} reads in ten minutes")
+        case MarkKind.SAME_TAG, _:
+            return Words(
+                f"{took} 前同一标签被另一台设备读取",
+                f"another device read the same tag {took} before",
+            )
+    return MARKS[kind]
+
+
+def _seconds(ms: int) -> str:
+    return format_duration(ms // 1_000 * 1_000)
 
 
 def _notice(  # noqa: PLR0913, PLR0917 - one value for each part of an event

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from rules.calendar import DayClass
 from rules.cases import CaseState
+from rules.marks import MarkKind
 from rules.promises import Do, Reason, Standing, Trust, Wait
 
 
@@ -84,6 +85,15 @@ DOINGS: Mapping[Do, Words] = {
     Do.REJECT: Words("不采信补到记录", "rejected the late evidence"),
     Do.EXCUSE: Words("免责", "excused it"),
     Do.CALL_MISSED: Words("判为漏巡", "called it missed"),
+}
+
+MARKS: Mapping[str, Words] = {
+    "early": Words("提前", "early"),
+    "late": Words("迟到", "late"),
+    MarkKind.OUT_OF_ORDER: Words("未按顺序", "out of order"),
+    MarkKind.TOO_FAST: Words("过快", "too fast"),
+    MarkKind.SAME_TAG: Words("同一标签被两台设备读取", "same tag on two devices"),
+    MarkKind.REPLAYED: Words("重放", "replayed"),
 }
 
 DAYS: Mapping[DayClass, Words] = {

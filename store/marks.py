@@ -1,0 +1,357 @@
+"""Marks as the ledger keeps them, and the reads that make it look again.
+
+The hot path only notes a doubt: a few comparisons in memory. Once the doubt's span has closed, so
+that times no longer move, the site is looked at around it, and what changed is told.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from devices.ids import Identity, Instant
+from rules.events import Notice
+from rules.marks import (
+    BURST,
+    BURST_MS,
+    CARRIED_MS,
+    REACH_MS,
+    Ground,
+    Mark,
+    MarkKind,
+    Place,
+    Seen,
+    marks,
+    too_far,
+)
+from rules.oddities import marked, unmarked
+from rules.promises import Obligation as Promise
+from rules.promises import Round
+from store.entries import EntryKind, EntryRow
+from store.evidence import CHECKPOINT, CORRECTION, DEVICE, ENTRY, PERSON
+from store.obligations import LONGEST_EARLY_MS, LONGEST_MS, OBLIGATION, SITE, Plans
+from store.picture import Picture
+from store.tables import Doubt
+from store.tables import Mark as MarkTable
+
+DOUBT = Doubt.__table__  # type: ignore[attr-defined]
+MARK = MarkTable.__table__  # type: ignore[attr-defined]
+
+REMEMBERED = 100_000
+"""Devices, people and tags remembered; beyond it all are forgotten, which costs a look each."""
+
+
+# On the hot path: which reads are worth a look ----------------------------------------------------
+
+
+class _Last(NamedTuple):
+    at: Instant
+    checkpoint: int
+
+
+@dataclass(slots=True)
+class _Paces:
+    """What a picture says of how fast reads may follow each other. `ordered`: sites by id."""
+
+    version: int
+    least: Mapping[int, int]
+    ordered: frozenset[int]
+    places: Mapping[int, Place]
+
+
+@dataclass(slots=True)
+class MarkBook:
+    """Remembers each device's, person's and tag's last read. For the ledger's writer only."""
+
+    picture: Picture | None = None
+    _paces: _Paces | None = None
+    _blind: Instant | None = None
+    _last: dict[int, _Last] = field(default_factory=dict)
+    _times: dict[int, deque[Instant]] = field(default_factory=dict)
+    _tags: dict[str, tuple[Instant, int]] = field(default_factory=dict)
+    _doubts: list[dict[str, int]] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """The transaction did not commit: the next reads are looked at, whatever they are."""
+        self._doubts.clear()
+        self._empty()
+
+    def _empty(self) -> None:
+        """Nothing is remembered: for a while every read that might follow another is looked at."""
+        self._blind = None
+        for remembered in (self._last, self._times, self._tags):
+            remembered.clear()
+
+    def read(self, row: EntryRow) -> None:
+        """A new read of a checkpoint."""
+        paces, site, at = self._current(), row.site_id, row.at
+        if paces is None or site is None or row.checkpoint_id is None or row.device_id is None:
+            return
+        if self._blind is None:
+            self._blind = row.received_at + REACH_MS
+        odd = site in paces.ordered
+        odd |= self._follows(paces, site, row.device_id, row.checkpoint_id, at)
+        if row.person_id is not None:
+            odd |= self._follows(paces, site, -row.person_id, row.checkpoint_id, at)
+        odd |= self._bursts(row.device_id, at)
+        tag = row.tag or ""
+        before = self._tags.get(tag)
+        odd |= before is not None and before[1] != row.device_id and at - before[0] < CARRIED_MS
+        if before is None or before[0] <= at:
+            self._tags[tag] = (at, row.device_id)
+        if odd:
+            self.doubt(site, at)
+
+    def doubt(self, site: int, at: Instant) -> None:
+        """Marks around `at` may be other ones now."""
+        self._doubts.append({"site_id": site, "at": at})
+
+    def flush(self, connection: Connection) -> bool:
+        """Write the doubts down; whether there were any."""
+        if not self._doubts:
+            return False
+        connection.execute(insert(DOUBT), self._doubts)
+        self._doubts.clear()
+        if len(self._last) + len(self._tags) > REMEMBERED:
+            self._empty()
+        return True
+
+    def _follows(self, paces: _Paces, site: int, who: int, checkpoint: int, at: Instant) -> bool:
+        """Whether it came out of time's order, or too soon after the read before.
+
+        `who`: a device, or a person, less than 0.
+        """
+        last = self._last.get(who)
+        if last is not None and at < last.at:
+            return True  # what is remembered stays the latest
+        self._last[who] = _Last(at, checkpoint)
+        if last is None:
+            return self._blind is None or at < self._blind
+        if last.checkpoint == checkpoint:
+            return False
+        took = at - last.at
+        if took < paces.least.get(site, 0):
+            return True
+        one, other = paces.places.get(last.checkpoint), paces.places.get(checkpoint)
+        return one is not None and other is not None and too_far(one, other, took) is not None
+
+    def _bursts(self, device: int, at: Instant) -> bool:
+        times = self._times.get(device)
+        if times is None:
+            times = self._times[device] = deque(maxlen=BURST)
+        many = len(times) == BURST and at - times[0] < BURST_MS
+        times.append(at)
+        return many
+
+    def _current(self) -> _Paces | None:
+        picture, paces = self.picture, self._paces
+        if picture is None:
+            return None
+        if paces is None or paces.version != picture.version:
+            paces = self._paces = _paces(picture)
+        return paces
+
+
+def _paces(picture: Picture) -> _Paces:
+    least: dict[int, int] = {}
+    ordered: set[int] = set()
+    for plan in picture.plans():
+        least[plan.site_id] = max(least.get(plan.site_id, 0), plan.terms.get("min_gap", 0))
+        if plan.terms.get("ordered"):
+            ordered.add(plan.site_id)
+    places = {
+        point.id: Place(point.lat, point.lon)
+        for point in picture.checkpoints.values()
+        if point.lat is not None and point.lon is not None
+    }
+    return _Paces(picture.version, least, frozenset(ordered), places)
+
+
+# Looking again ------------------------------------------------------------------------------------
+
+
+def look_again(connection: Connection, plans: Plans, limit: int) -> tuple[bool, list[Notice]]:
+    """Resolve the oldest doubts: whether there were more, and what is to be told."""
+    rows = connection.execute(select(DOUBT).order_by(DOUBT.c.id).limit(limit)).all()
+    notices: list[Notice] = []
+    for site_id in sorted({row.site_id for row in rows}):
+        times = sorted({row.at for row in rows if row.site_id == site_id})
+        for since, until in _clusters(times):
+            notices += _look(connection, plans, site_id, since, until)
+    if rows:
+        connection.execute(delete(DOUBT).where(DOUBT.c.id.in_([row.id for row in rows])))
+    return len(rows) == limit, notices
+
+
+def _clusters(times: Sequence[Instant]) -> Iterable[tuple[Instant, Instant]]:
+    since = until = times[0]
+    for at in times[1:]:
+        if at - until > REACH_MS:
+            yield since, until
+            since = at
+        until = at
+    yield since, until
+
+
+def _look(
+    connection: Connection, plans: Plans, site_id: int, since: Instant, until: Instant
+) -> list[Notice]:
+    """Marks of the reads in [since, until + REACH_MS], and of ordered rounds that overlap it."""
+    near = _rounds(connection, plans, site_id, since, until)
+    ordered = [owed for owed in near if isinstance(owed.terms, Round) and owed.terms.ordered]
+    first = min([since, *(owed.opens - owed.early for owed in ordered)])
+    last = max([until + REACH_MS, *(owed.due for owed in ordered)])
+    rounds = _rounds(connection, plans, site_id, first - REACH_MS, last)
+    whole = [owed for owed in rounds if isinstance(owed.terms, Round) and owed.terms.ordered]
+    fetch_from = min([first - REACH_MS, *(owed.opens - owed.early for owed in whole)])
+    fetch_to = max([last + REACH_MS, *(owed.due for owed in whole)])
+    seen = _seen(connection, site_id, fetch_from, fetch_to)
+    places = _places(connection, site_id)
+    found = marks((read for read, _ in seen), Ground(rounds=rounds, places=places))
+    entries = {read.identity: entry for read, entry in seen}
+    here = {
+        (entries[mark.read.identity], mark.kind): mark
+        for mark in found
+        if _asked(mark.kind, mark.read.at, since, until, ordered)
+    }
+    site = connection.execute(select(SITE.c.slug).where(SITE.c.id == site_id)).scalar_one()
+    return _changes(connection, site_id, str(site), here, (first, last, since, until, ordered))
+
+
+def _asked(
+    kind: MarkKind, at: Instant, since: Instant, until: Instant, ordered: Sequence[Promise]
+) -> bool:
+    if kind is MarkKind.OUT_OF_ORDER:
+        return any(owed.opens - owed.early <= at < owed.due for owed in ordered)
+    return since <= at <= until + REACH_MS
+
+
+def _changes(
+    connection: Connection,
+    site_id: int,
+    site: str,
+    here: Mapping[tuple[int, MarkKind], Mark],
+    asked: tuple[Instant, Instant, Instant, Instant, Sequence[Promise]],
+) -> list[Notice]:
+    """Write what is marked now, take away what is refuted; what is to be told of both."""
+    first, last, since, until, ordered = asked
+    query = select(MARK).where(MARK.c.site_id == site_id, MARK.c.at >= first, MARK.c.at <= last)
+    stood = {
+        (row.entry_id, MarkKind(row.kind)): row
+        for row in connection.execute(query)
+        if row.kind != MarkKind.REPLAYED
+        and _asked(MarkKind(row.kind), row.at, since, until, ordered)
+    }
+    notices = []
+    for key, row in stood.items():
+        if key in here:
+            continue
+        same = (MARK.c.entry_id == row.entry_id) & (MARK.c.kind == row.kind)
+        connection.execute(delete(MARK).where(same))
+        identity = _identity(connection, row.entry_id)
+        notices.append(unmarked(site, key[1], identity, row.at, row.data))
+    for (entry, kind), mark in here.items():
+        data = dict(marked(site, mark).data)
+        values = {"site_id": site_id, "at": mark.read.at, "data": data}
+        new = upsert(MARK).values(entry_id=entry, kind=kind.value, **values)
+        written = new.on_conflict_do_update(index_elements=["entry_id", "kind"], set_=values)
+        connection.execute(written)
+        notices.append(marked(site, mark))
+    return notices
+
+
+def _identity(connection: Connection, entry_id: int) -> str:
+    query = (
+        select(DEVICE.c.slug, ENTRY.c.epoch, ENTRY.c.seq)
+        .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+        .where(ENTRY.c.id == entry_id)
+    )
+    return str(Identity(*connection.execute(query).one()))
+
+
+def _rounds(
+    connection: Connection, plans: Plans, site_id: int, since: Instant, until: Instant
+) -> list[Promise]:
+    """The site's rounds whose [opens - early, due) touches [since, until]."""
+    query = select(OBLIGATION).where(
+        OBLIGATION.c.site_id == site_id,
+        OBLIGATION.c.opens > since - LONGEST_MS,
+        OBLIGATION.c.opens <= until + LONGEST_EARLY_MS,
+        OBLIGATION.c.due > since,
+        OBLIGATION.c.kind == "round",
+    )
+    found = (plans.promise(connection, row) for row in connection.execute(query).all())
+    return [owed for owed in found if owed.opens - owed.early <= until]
+
+
+_SEEN = (
+    select(
+        ENTRY.c.id,
+        DEVICE.c.slug.label("device"),
+        ENTRY.c.epoch,
+        ENTRY.c.seq,
+        ENTRY.c.tag,
+        CHECKPOINT.c.slug.label("checkpoint"),
+        PERSON.c.slug.label("person"),
+        ENTRY.c.at,
+        CORRECTION.c.at.label("corrected"),
+    )
+    .select_from(
+        ENTRY.join(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
+        .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+        .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
+        .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+    )
+    .where(ENTRY.c.kind == EntryKind.CHECKIN.value)
+)
+_AS_TOLD = _SEEN.where(
+    ENTRY.c.site_id == bindparam("site"),
+    ENTRY.c.at >= bindparam("since"),
+    ENTRY.c.at <= bindparam("until"),
+    CORRECTION.c.entry_id.is_(None),
+)
+_CORRECTED = _SEEN.where(
+    CORRECTION.c.site_id == bindparam("site"),
+    CORRECTION.c.at >= bindparam("since"),
+    CORRECTION.c.at <= bindparam("until"),
+)
+
+
+def _seen(
+    connection: Connection, site_id: int, since: Instant, until: Instant
+) -> list[tuple[Seen, int]]:
+    span = {"site": site_id, "since": since, "until": until}
+    rows = [*connection.execute(_AS_TOLD, span), *connection.execute(_CORRECTED, span)]
+    return [
+        (
+            Seen(
+                identity=str(Identity(row.device, row.epoch, row.seq)),
+                tag=row.tag,
+                checkpoint=row.checkpoint,
+                device=row.device,
+                person=row.person,
+                at=row.at if row.corrected is None else row.corrected,
+            ),
+            row.id,
+        )
+        for row in rows
+    ]
+
+
+def _places(connection: Connection, site_id: int) -> dict[str, Place]:
+    query = select(CHECKPOINT.c.slug, CHECKPOINT.c.lat, CHECKPOINT.c.lon).where(
+        CHECKPOINT.c.site_id == site_id, CHECKPOINT.c.lat.is_not(None)
+    )
+    return {row.slug: Place(row.lat, row.lon) for row in connection.execute(query)}
+
+
+def marks_of(connection: Connection, entry_ids: Iterable[int]) -> dict[int, list[tuple[str, Any]]]:
+    """The marks of some entries, by entry: kind and data."""
+    found: dict[int, list[tuple[str, Any]]] = {}
+    query = select(MARK).where(MARK.c.entry_id.in_(list(entry_ids))).order_by(MARK.c.kind)
+    for row in connection.execute(query):
+        found.setdefault(row.entry_id, []).append((row.kind, row.data))
+    return found

@@ -25,6 +25,7 @@ from cli import (
     review,
     round,
     run,
+    spans,
     series,
     state,
 )
@@ -89,6 +90,7 @@ GROUPS = (
     ("registry", "Sites, checkpoints, people, devices, plans.", registry.app),
     ("plan", "Plans, and what they would owe.", plan.app),
     ("calendar", "What kind of day each date is.", calendar.app),
+    ("silence", "Events that are not told for a while.", spans.app),
     ("broker", "Our own Mosquitto.", broker.app),
     ("db", "The ledger's database.", db.app),
     ("series", "The time series, in InfluxDB or from the ledger.", series.app),

@@ -1,21 +1,17 @@
-"""`gridbeat plan`: what a plan would owe."""
+"""`gridbeat plan`: what a plan would owe; excuses and substitutions for spans of time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import Json, Language, group, language, settings
+from cli.options import Author, Json, Language, by, group, language, settings, wall
+from cli.spans import From, Reason, Until
 
 if TYPE_CHECKING:
     from desk.plans import Previewed
 
 app = group()
-
-
-@app.callback()
-def plans() -> None:
-    """Keep `plan` a group while it has one command."""
 
 
 @app.command()
@@ -49,6 +45,75 @@ def preview(
         emit_rows(rows)
     else:
         _table(rows, language(lang))
+
+
+@app.command()
+def excuse(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="SITE[/PLAN]", help="A site, or one plan of it.")],
+    until: Until,
+    reason: Reason,
+    since: From = None,
+    author: Author = None,
+) -> None:
+    """Excuse the rounds that open in a span; they stay, as excused, unless they were kept."""
+    from cli.output import say
+    from desk.ledger import opened, present
+    from desk.spans import Asked
+    from desk.spans import excuse as give
+
+    with opened(settings(context)) as engine:
+        who = by(author, present(engine, wall()))
+        judged = give(engine, name, Asked(since=since, until=until, reason=reason), by=who)
+    say(f"{name}: excused until {until} by {who.author}; {judged} judged before")
+
+
+@app.command()
+def excuses(context: typer.Context, json: Json = False, lang: Language = None) -> None:
+    """List excuses for spans of time, those that have ended too."""
+    from cli.spans import show
+    from desk.ledger import opened
+    from desk.spans import excuses as every
+
+    with opened(settings(context)) as engine:
+        rows = every(engine)
+    show(rows, json=json, lang=language(lang))
+
+
+@app.command()
+def substitute(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="SITE/PLAN", help="As in school-01/night.")],
+    person: Annotated[str, typer.Option("--person", help="Who walks.", metavar="ID")],
+    instead_of: Annotated[str, typer.Option("--for", help="In whose place.", metavar="ID")],
+    until: Until,
+    reason: Reason,
+    since: From = None,
+    author: Author = None,
+) -> None:
+    """Write down who walks in somebody's place; who answers stays who it was."""
+    from cli.output import say
+    from desk.ledger import opened, present
+    from desk.spans import Asked
+    from desk.spans import substitute as write
+
+    asked = Asked(since=since, until=until, reason=reason)
+    with opened(settings(context)) as engine:
+        who = by(author, present(engine, wall()))
+        write(engine, name, (person, instead_of), asked, by=who)
+    say(f"{name}: {person} walks for {instead_of} until {until}")
+
+
+@app.command()
+def substitutions(context: typer.Context, json: Json = False, lang: Language = None) -> None:
+    """List who walks, or walked, in whose place."""
+    from cli.spans import show
+    from desk.ledger import opened
+    from desk.spans import substitutions as every
+
+    with opened(settings(context)) as engine:
+        rows = every(engine)
+    show(rows, json=json, lang=language(lang))
 
 
 def first_day(text: str | None, timezone: str) -> Any:

@@ -4,15 +4,18 @@ An event may be told twice (a crash between the broker's word and ours); its id 
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 from sqlalchemy import RowMapping
 
 from devices import codec, topics
+from devices.ids import Instant
 from devices.messages import EventMessage, EventState, Severity, Wording
 from ingest.ledger import Ledger
 from ingest.source import Source
 from store import events
+from store.silencing import any_ended, drop_over
 
 log = structlog.get_logger()
 
@@ -22,11 +25,18 @@ RETRY_S = 1.0
 
 
 class Outbox:
-    """Follows the outbox rows of MQTT. `poke` after a commit that wrote events."""
+    """Follows the outbox rows of MQTT. `poke` after a commit that wrote events.
 
-    def __init__(self, source: Source, ledger: Ledger) -> None:
+    `now`: by which silences hold; without it none does.
+    """
+
+    def __init__(
+        self, source: Source, ledger: Ledger, now: Callable[[], Instant] | None = None
+    ) -> None:
         self._source = source
         self._ledger = ledger
+        self._now = now
+        self._heard: Instant = 0  # silences that ended up to here have been dealt with
         self._some = asyncio.Event()
         self._some.set()
 
@@ -47,7 +57,9 @@ class Outbox:
         if not self._source.connected:
             await asyncio.sleep(RETRY_S)
             return True
-        pending = await self._ledger.read(lambda c: events.pending(c, events.MQTT, PAGE))
+        now = None if self._now is None else self._now()
+        await self._end_silences(now)
+        pending = await self._ledger.read(lambda c: events.pending(c, events.MQTT, PAGE, now))
         if not pending:
             return False
         sendings = [
@@ -62,6 +74,15 @@ class Outbox:
             log.warning("outbox.not_taken", events=len(pending) - len(taken))
             await asyncio.sleep(RETRY_S)
         return True
+
+    async def _end_silences(self, now: Instant | None) -> None:
+        """Of what a silence held that is over now, keep what still is to be told."""
+        if now is None:
+            return
+        since = self._heard
+        if await self._ledger.read(lambda c: any_ended(c, since, now)):
+            await self._ledger.write(lambda c: drop_over(c, now))
+        self._heard = now
 
 
 def _publication(row: RowMapping) -> tuple[str, bytes]:

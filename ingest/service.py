@@ -179,7 +179,7 @@ class Service:
             sampling=sampling,
         )
         self._receipts = Receipts(self._source, begun.clock, begun.ledger)
-        self._outbox = Outbox(self._source, ledger)
+        self._outbox = Outbox(self._source, ledger, begun.clock.now)
         self._owing = Owing(
             ledger=ledger,
             instance=name,

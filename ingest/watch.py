@@ -25,6 +25,7 @@ from rules.promises import Flip, Known, Standing, Verdict
 from store import decisions, obligations
 from store.events import raise_notices
 from store.evidence import reachable, reads_for
+from store.spans import excuse_of
 
 log = structlog.get_logger()
 
@@ -147,7 +148,7 @@ class Watch:
             siblings=obligations.siblings(connection, row, self._plans),
             waited=waited,
             previous=last,
-            decision=decisions.of_obligation(connection, row.id),
+            decision=decisions.of_obligation(connection, row.id) or excuse_of(connection, row),
         )
         verdict = rule.settle(promise, reads, known, until)
         if _in_doubt(verdict):

@@ -130,6 +130,7 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
         withdrawn=undone,
         first=Standing.EXCUSED if _excused_ahead(obligation, standing, known) else first,
         waited=known.waited,
+        silent=_excused_whole(obligation, known),
         decisions=_decisions(bearing, known),
     )
 
@@ -271,6 +272,12 @@ def _excused_ahead(obligation: Obligation, standing: Standing, known: Known) -> 
     return ahead and standing is Standing.EXCUSED
 
 
+def _excused_whole(obligation: Obligation, known: Known) -> bool:
+    """Whether it was excused before it opened: then no stretch of it is told either."""
+    decision = known.decision
+    return decision is not None and decision.do is Do.EXCUSE and decision.at <= obligation.opens
+
+
 def _decisions(bearing: Iterable[Read], known: Known) -> tuple[Decision, ...]:
     """What was decided of the obligation and of the reads that bear on it."""
     reads = {read.identity: read.decision for read in bearing}
@@ -297,7 +304,8 @@ def _pending(obligation: Obligation, found: Finding, known: Known) -> Verdict:
         standing=Standing.PENDING,
         reason=Reason.NOT_DUE,
         at=obligation.opens,
-        silent=_fair(found.standing, known) is Standing.UNKNOWN,
+        silent=_fair(found.standing, known) is Standing.UNKNOWN
+        or _excused_whole(obligation, known),
         wake=found.wake,
     )
 
@@ -305,7 +313,7 @@ def _pending(obligation: Obligation, found: Finding, known: Known) -> Verdict:
 def _verdict(
     obligation: Obligation, found: Finding, *, standing: Standing, silent: bool = False, **rest: Any
 ) -> Verdict:
-    """`silent`: nobody could have told, so no stretch is raised."""
+    """`silent`: nobody could have told, or it was excused ahead, so no stretch is raised."""
     silent = silent or standing is Standing.UNKNOWN
     seen = tuple(name for name in obligation.places if name in found.evidence)
     visited = tuple(name for name in obligation.expected if name not in found.missing)

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, true
 
 from devices.ids import Instant
 from rules.events import EventState, Notice, Severity, event_id
 from store.entries import NewAction, append_action
+from store.silencing import held
 from store.tables import EventRow, Outbox, Site
 
 EVENT = EventRow.__table__  # type: ignore[attr-defined]
@@ -128,13 +129,18 @@ def acknowledge(
     )
 
 
-def pending(connection: Connection, channel: str, limit: int) -> list[Pending]:
-    """What `channel` has not been told yet, the gravest first, then the oldest."""
+def pending(
+    connection: Connection, channel: str, limit: int, now: Instant | None = None
+) -> list[Pending]:
+    """What `channel` has not been told yet, the gravest first, then the oldest.
+
+    With `now`, without what a silence holds back.
+    """
     statement = (
         select(OUTBOX.c.id.label("outbox_id"), EVENT, SITE.c.slug.label("site"))
         .join(EVENT, EVENT.c.id == OUTBOX.c.event_row)
         .outerjoin(SITE, SITE.c.id == EVENT.c.site_id)
-        .where(OUTBOX.c.channel == channel)
+        .where(OUTBOX.c.channel == channel, true() if now is None else ~held(now))
         .order_by(OUTBOX.c.rank, OUTBOX.c.event_row)
         .limit(limit)
     )

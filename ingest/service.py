@@ -34,11 +34,11 @@ from ingest.receipts import Receipts
 from ingest.source import sessions
 from ingest.watch import Watch
 from ingest.writer import Committed, Writer
-from rules.events import service_gap
 from store import workers
-from store.arrivals import ArrivalBook, close_left_open
+from store.arrivals import STEPPED_MS, ArrivalBook, close_left_open
 from store.database import check_schema, ledger_path, open_engine
-from store.events import outbox_depth, raise_notices
+from store.events import outbox_depth
+from store.owngaps import OwnGap
 from store.picture import Picture, load_picture, registry_applied_at, registry_version
 from store.series.connect import series_writer
 from store.series.feeder import Feeder
@@ -47,8 +47,6 @@ from store.settings import ClockKind, LogLevel, Settings
 log = structlog.get_logger()
 
 HOUSEKEEPING_S = 1.0
-GAP_MS = 30_000
-"""A silence of our own shorter than this is a restart, not a gap worth telling."""
 
 
 def run(settings: Settings) -> None:
@@ -106,6 +104,7 @@ class Begun:
     judged: Judged
     arrivals: ArrivalBook
     marker: Instant | None
+    gap: OwnGap | None
     first_tick: Instant | None
     made_until: Instant | None
 
@@ -118,10 +117,14 @@ async def _begin(settings: Settings, ledger: Ledger) -> Begun:
         marker = None if before is None else before["marker_at"]
         ticks = settings.clock is ClockKind.MQTT
         clock = TickClock(marker) if ticks else SystemClock()
+        gap = None
+        if not ticks and marker is not None:
+            marker = min(marker, clock.now())  # our clock may have been set back since
+            gap = OwnGap(since=workers.begin_outage(connection, "service", marker), cause="down")
         workers.start_worker(connection, settings.instance, settings.clock.value, clock.now())
         judged = Judged()
         judged.load(connection)
-        arrivals = ArrivalBook(clock.now() if marker is None else marker)
+        arrivals = ArrivalBook(clock.now() if marker is None else marker, steps=not ticks)
         if ticks:
             arrivals.resume(connection)
         else:
@@ -136,6 +139,7 @@ async def _begin(settings: Settings, ledger: Ledger) -> Begun:
             judged=judged,
             arrivals=arrivals,
             marker=marker,
+            gap=gap,
             first_tick=None if before is None else before["first_tick"],
             made_until=None if before is None else before["made_until"],
         )
@@ -153,7 +157,6 @@ class Service:
         self._clock = begun.clock
         self._ticks = isinstance(begun.clock, TickClock)
         self._health = Health()
-        self._gap_told = begun.marker is None or self._ticks
         name = settings.instance
         self._source = PahoSource(
             Broker(address=settings.mqtt_url, ca_file=settings.mqtt_ca_file),
@@ -193,6 +196,8 @@ class Service:
         self._watch = Watch(
             ledger, begun.clock, begun.judged, on_next=self._on_next, on_told=self._outbox.poke
         )
+        if begun.gap is not None:
+            self._watch.make_up_for(begun.gap, begun.marker)
         self._doubts = Doubts(ledger, begun.clock, on_told=self._outbox.poke)
         self._doubts.poke()  # what an earlier run left
         self._writer.marks.picture = begun.picture
@@ -212,6 +217,7 @@ class Service:
         self._turns.put_nowait((False, begun.clock.now()))  # until the broker has answered
         self._following = asyncio.Lock()
         self._disk_low = False
+        self._steady, self._sure = True, begun.clock.now()
         self._ending = False
         self._known = begun.marker
 
@@ -280,6 +286,8 @@ class Service:
         if committed.told:
             self._outbox.poke()
         if committed.marker is not None:
+            if self._known is not None and committed.marker < self._known - STEPPED_MS:
+                self._watch.set_back(committed.marker)
             self._known = committed.marker
             self._owing.first_tick = committed.first_tick
             self._marked.set()
@@ -301,6 +309,8 @@ class Service:
         )
         if connected:
             self._outbox.poke()
+        elif self._known is not None and not self._ticks:
+            self._watch.make_up_for(OwnGap(since=self._known, cause="broker"), self._known)
         self._turns.put_nowait((connected, self._clock.now()))
 
     def _on_fresh_session(self, session: str) -> None:
@@ -323,20 +333,7 @@ class Service:
             if self._owing.made_until is None and self._ticks:
                 await self._follow_registry(None)
             await self._owing.make(known)
-            await self._tell_gap(known)
             self._watch.advance(known)
-
-    async def _tell_gap(self, known: Instant) -> None:
-        """After a silence of our own: one digest, once the backlog is in."""
-        before = self._begun.marker
-        if self._gap_told or before is None or known <= before:
-            return
-        self._gap_told = True
-        if known - before >= GAP_MS:
-            await self._ledger.write(
-                lambda c: raise_notices(c, [service_gap(before, known, cause="down")], known)
-            )
-            self._outbox.poke()
 
     async def _keep_outages(self) -> None:
         """Write when the broker was gone and when it was back, in the order in which it was."""
@@ -350,6 +347,7 @@ class Service:
         while True:
             await self._refresh()
             await self._check_disk()
+            await self._check_clock()
             self._health.outbox = await self._ledger.read(outbox_depth)
             if self._health.outbox > 0:  # another process may have written events, as `event ack`
                 self._outbox.poke()
@@ -358,6 +356,27 @@ class Service:
             if self._gauges is not None:
                 self._gauges.ticked()
             await asyncio.sleep(HOUSEKEEPING_S)
+
+    async def _check_clock(self) -> None:
+        """A step of our own clock pauses judging until it is steady, and is a gap of ours."""
+        now, steady = self._clock.now(), self._clock.steady()
+        if steady is self._steady:
+            self._sure = now if steady else self._sure
+            return
+        self._steady = steady
+        log.log(
+            logging.INFO if steady else logging.ERROR,
+            "clock.steady" if steady else "clock.stepped",
+            sure=self._sure,
+            now=now,
+        )
+        if steady:
+            await self._ledger.write(lambda c: workers.end_outage(c, "clock", now))
+            self._watch.poke()
+            return
+        sure = self._sure
+        self._watch.make_up_for(OwnGap(since=sure, cause="clock"), self._known)
+        await self._ledger.write(lambda c: workers.begin_outage(c, "clock", sure))
 
     async def _check_disk(self) -> None:
         """Below the floor nothing more is read; the broker keeps it, and devices keep theirs."""

@@ -23,8 +23,9 @@ from rules.events import Notice, follow
 from rules.oddities import unproven
 from rules.promises import Flip, Known, Standing, Verdict
 from store import decisions, obligations
-from store.events import raise_notices
+from store.events import HELD, MQTT, raise_notices
 from store.evidence import reachable, reads_for
+from store.owngaps import OwnGap, close_gap
 from store.spans import excuse_of
 
 log = structlog.get_logger()
@@ -60,6 +61,8 @@ class Watch:
         self._plans = obligations.Plans()
         self._some = asyncio.Event()
         self._known: Instant | None = None
+        self._gap: OwnGap | None = None
+        self._gap_known: Instant | None = None
         # A simulator's ticks are the markers: nothing is past that they have not brought.
         # After a start, what waits with the broker is given its time to come in.
         ours = isinstance(clock, SystemClock)
@@ -70,6 +73,16 @@ class Watch:
         if self._known is None or known >= self._known:
             self._known = known
             self._some.set()
+
+    def set_back(self, known: Instant) -> None:
+        """Our own clock was set back: what is known is known by the new one."""
+        self._known = known
+        self._some.set()
+
+    def make_up_for(self, gap: OwnGap, known: Instant | None) -> None:
+        """What was due by the next marker after `known` is made up for, and told as one digest."""
+        if self._gap is None:
+            self._gap, self._gap_known = gap, known
 
     def poke(self) -> None:
         """Something judged wants another look."""
@@ -83,7 +96,10 @@ class Watch:
             await self._sleep(wake)
             if not self._clock.steady() or self._known is None:
                 continue
-            await self._judge(self._known, waited=False)
+            known = self._known
+            await self._judge(known, waited=False)
+            if self._gap is not None and known != self._gap_known:
+                await self._close(self._gap, known)
             if self._given_up():
                 await self._judge(self._clock.now() - GIVE_UP_MS, waited=True)
 
@@ -99,6 +115,17 @@ class Watch:
         except TimeoutError:
             return
         self._some.clear()
+
+    async def _close(self, gap: OwnGap, known: Instant) -> None:
+        now = self._clock.now()
+        alarms = await self._ledger.write(lambda c: close_gap(c, gap, known, now))
+        self._gap = None
+        log.warning("service.gap", cause=gap.cause, since=gap.since, until=known, alarms=alarms)
+        self._on_told()
+
+    @property
+    def _channel(self) -> str:
+        return MQTT if self._gap is None else HELD
 
     def _given_up(self) -> bool:
         """Whether markers that have not come back are waited for no more."""
@@ -129,7 +156,7 @@ class Watch:
                 obligations.put_off(connection, row, verdict.wake)
             else:
                 told += self._write(connection, row, verdict, notices)
-            told += raise_notices(connection, late, self._clock.now())
+            told += raise_notices(connection, late, self._clock.now(), self._channel)
         return len(rows) == PAGE, told
 
     def _look(
@@ -179,7 +206,7 @@ class Watch:
         if not obligations.flipped(connection, row, verdict, now):
             return 0
         self._judged.saw(connection, row, verdict)
-        return raise_notices(connection, notices, now)
+        return raise_notices(connection, notices, now, self._channel)
 
 
 def _in_doubt(verdict: Verdict) -> bool:

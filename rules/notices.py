@@ -3,7 +3,7 @@
 What is over (`device_online`, `hazard_closed`, `sos_cleared`) resolves the event that was open.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ from rules.cases import Case
 from rules.durations import format_duration
 from rules.kinds import SEVERITIES, EventKind, Notice
 from rules.plans import Plan
-from rules.promises import utc
-from rules.words import CASES, Words
+from rules.promises import Standing, utc
+from rules.words import CASES, STANDINGS, Words
 
 GRADES: Mapping[Grade, Severity] = {Grade.GENERAL: Severity.MEDIUM, Grade.MAJOR: Severity.CRITICAL}
 """How severe a hazard is by its grade: a major one needs all levels at once (domain)."""
@@ -127,19 +127,50 @@ def sos_cleared(
     return tuple(_over(it, text, data) for it in (raised, cleared))
 
 
-def service_gap(since: Instant, until: Instant, *, rounds: int = 0, cause: str = "") -> Notice:
+def service_gap(  # noqa: PLR0913 - a digest says all of it
+    since: Instant,
+    until: Instant,
+    *,
+    rounds: int = 0,
+    cause: str = "",
+    verdicts: Mapping[str, int] | None = None,
+    named: Sequence[str] = (),
+    singly: bool = True,
+) -> Notice:
     """We were down or cut off in [since, until); `rounds` came due meanwhile: one digest.
 
-    `cause` is a machine word (`down`, `broker`, `clock`).
+    `cause` is a machine word (`down`, `broker`, `clock`). `verdicts` counts by standing; `named`:
+    rounds that were not kept, as many as a message bears. `singly`: they are told one by one too.
     """
     span = format_duration(round((until - since) / 1000) * 1000)
+    counts = {Standing(name): count for name, count in (verdicts or {}).items()}
+    zh = "，".join(f"{STANDINGS[name].zh} {count}" for name, count in counts.items())
+    en = ", ".join(f"{count} {STANDINGS[name].en}" for name, count in counts.items())
+    what = _GAP_WORDS.get(cause, _GAP_WORDS[""])
     text = Words(
-        f"服务中断 {span}，其间到期 {rounds} 个巡查任务，已补判",
-        f"the service was cut off for {span}; {rounds} rounds came due meanwhile and were judged",
+        f"{what.zh} {span}，其间到期 {rounds} 个巡查任务，已补判{f'：{zh}' if zh else ''}",
+        f"{what.en} for {span}; {rounds} rounds came due meanwhile and were judged"
+        f"{f': {en}' if en else ''}",
     )
-    data = {"since": since, "until": until, "rounds": rounds, "cause": cause}
+    data = {
+        "since": since,
+        "until": until,
+        "rounds": rounds,
+        "cause": cause,
+        "verdicts": dict(verdicts or {}),
+        "named": list(named),
+        "singly": singly,
+    }
     it = _Occurrence(EventKind.SERVICE_GAP, None, f"service/{utc(since)}", since)
     return _over(it, text, data)
+
+
+_GAP_WORDS = {
+    "": Words("服务中断", "the service was cut off"),
+    "down": Words("服务停止运行", "the service was down"),
+    "broker": Words("与消息服务器断开", "the broker could not be reached"),
+    "clock": Words("本机时钟不稳", "our own clock could not be relied on"),
+}
 
 
 def calendar_unknown(plan: Plan, year: int, at: Instant) -> Notice:

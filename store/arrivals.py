@@ -23,6 +23,10 @@ CORRECTION = Correction.__table__  # type: ignore[attr-defined]
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
 
 
+STEPPED_MS = 30_000
+"""A marker this much before the last one, in ms, says that our own clock was set back."""
+
+
 class Moved(NamedTuple):
     """A read whose time was corrected: where, when it happened, and what its device had told."""
 
@@ -42,8 +46,10 @@ class Closed(NamedTuple):
 class ArrivalBook:
     """The span that is open now. For the ledger's writer only, within its transaction."""
 
-    def __init__(self, after: Instant) -> None:
+    def __init__(self, after: Instant, *, steps: bool = False) -> None:
+        """`steps`: markers are our own clock's, which may be set back; ticks never are."""
         self.after = after
+        self._steps = steps
         self.lags = Lags()
         self._open: int | None = None
         self._heard: dict[int, Heard] = {}
@@ -107,7 +113,8 @@ class ArrivalBook:
         """
         after, before = self.after, max(marker, self.after)  # a clock set back ends no span early
         span, heard, statuses, odd = self._open, self._heard, self._statuses, self._odd
-        self.after, self._open, self._odd = before, None, False
+        set_back = self._steps and marker < after - STEPPED_MS
+        self.after, self._open, self._odd = marker if set_back else before, None, False
         if not heard and span is None:
             return Closed()
         self._heard, self._statuses = {}, []

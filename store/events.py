@@ -22,6 +22,9 @@ OUTBOX = Outbox.__table__  # type: ignore[attr-defined]
 SITE = Site.__table__  # type: ignore[attr-defined]
 
 MQTT = "mqtt"
+HELD = "held"
+"""Events of what came due in a gap of our own, until it is known whether they are a storm."""
+
 ACKNOWLEDGED = "acknowledged"
 RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
@@ -50,7 +53,9 @@ _LATEST = (
 )
 
 
-def raise_notices(connection: Connection, notices: Iterable[Notice], now: Instant) -> int:
+def raise_notices(
+    connection: Connection, notices: Iterable[Notice], now: Instant, channel: str = MQTT
+) -> int:
     """Write each notice that says something new as the next revision of its event.
 
     Returns how many were written. A notice that says what its event already says is nothing new;
@@ -76,6 +81,7 @@ def raise_notices(connection: Connection, notices: Iterable[Notice], now: Instan
                 "message": {"zh": notice.message_zh, "en": notice.message_en},
                 "data": data,
             },
+            channel,
         )
         written += 1
     return written
@@ -183,9 +189,9 @@ def _site_id(connection: Connection, slug: str | None) -> int | None:
     return int(connection.execute(select(SITE.c.id).where(SITE.c.slug == slug)).scalar_one())
 
 
-def _write(connection: Connection, values: dict[str, Any]) -> RowMapping:
+def _write(connection: Connection, values: dict[str, Any], channel: str = MQTT) -> RowMapping:
     values["event_id"] = event_id(values["kind"], values["subject"], values["revision"])
     row = connection.execute(insert(EVENT).values(values).returning(EVENT)).mappings().one()
     rank = RANKS[Severity(values["severity"])]
-    connection.execute(insert(OUTBOX).values(channel=MQTT, rank=rank, event_row=row["id"]))
+    connection.execute(insert(OUTBOX).values(channel=channel, rank=rank, event_row=row["id"]))
     return row

@@ -34,11 +34,14 @@ def advance(connection: Connection, instance: str, **values: Instant | None) -> 
     connection.execute(update(WORKER).where(WORKER.c.instance == instance).values(values))
 
 
-def begin_outage(connection: Connection, what: str, since: Instant) -> None:
-    """Something we rely on is gone; nothing happens where that is known already."""
-    open_ = select(OUTAGE.c.id).where(OUTAGE.c.what == what, OUTAGE.c.until.is_(None))
-    if connection.execute(open_).first() is None:
-        connection.execute(insert(OUTAGE).values(what=what, since=since))
+def begin_outage(connection: Connection, what: str, since: Instant) -> Instant:
+    """Something we rely on is gone. Returns since when: earlier, where it was known already."""
+    open_ = select(OUTAGE.c.since).where(OUTAGE.c.what == what, OUTAGE.c.until.is_(None))
+    known = connection.execute(open_).scalar()
+    if known is not None:
+        return Instant(known)
+    connection.execute(insert(OUTAGE).values(what=what, since=since))
+    return since
 
 
 def end_outage(connection: Connection, what: str, until: Instant) -> Instant | None:

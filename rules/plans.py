@@ -8,7 +8,7 @@ window is not owed, and none is owed twice (contract §6).
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
@@ -112,6 +112,7 @@ class Plan:
 
     `days` None: every day. With `every` the longest gap at each checkpoint; with `quota` so many
     visits in each period, which is its window; else rounds. `people`: how many must walk one.
+    `profiles`: the special periods that made it another one for some days (`rules.profiles`).
     `max_gap`: the longest pause on the way, 0 for any. `apart`: how far apart two visits of a
     checkpoint must be to count as two.
     Raises ValueError, with the remedy, for a plan that could owe nothing or contradicts itself.
@@ -133,6 +134,7 @@ class Plan:
     max_gap: int = 0
     apart: int = APART_MS
     quota: Times | None = None
+    profiles: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         zone(self.timezone)
@@ -206,11 +208,12 @@ class Plan:
 
     def _said_later(self) -> dict[str, Any]:
         """Options that the first snapshots did not know: only where they say something."""
-        said = {
+        said: dict[str, tuple[Any, Any]] = {
             "people": (self.people, 1),
             "max_gap": (self.max_gap, 0),
             "apart": (self.apart, APART_MS),
             "quota": (self.quota and self.quota.to_json(), None),
+            "profiles": (list(self.profiles), []),
         }
         return {name: value for name, (value, usual) in said.items() if value != usual}
 
@@ -223,6 +226,7 @@ class Plan:
             "days": None if days is None else frozenset(map(DayClass, days)),
             "windows": tuple(map(Window.parse, document["windows"])),
             "quota": Times.from_json(document["quota"]) if document.get("quota") else None,
+            "profiles": tuple(document.get("profiles", ())),
         }
         return cls(**{**document, **read})
 
@@ -266,10 +270,11 @@ class Span(NamedTuple):
 
 
 class _Window(NamedTuple):
-    """A window of a plan, the date to which it belongs."""
+    """A window of a plan, the date to which it belongs, and the plan as it is on that date."""
 
     span: Span
     day: date
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +285,13 @@ class WindowDay:
     owed: tuple[Obligation, ...]
 
 
-def owed(plan: Plan, calendar: Calendar, since: Instant, until: Instant) -> Iterator[Obligation]:
+OnDate = Callable[[date], Plan]
+"""The plan as it is on a date: special periods change it for some days."""
+
+
+def owed(
+    plan: Plan, calendar: Calendar, since: Instant, until: Instant, on: OnDate | None = None
+) -> Iterator[Obligation]:
     """The obligations that open in (since, until], by opens, then by the order of the route.
 
     A function of the span alone: cut into pieces, it owes the same.
@@ -291,27 +302,27 @@ def owed(plan: Plan, calendar: Calendar, since: Instant, until: Instant) -> Iter
     first = _local(since, tz).date()
     # One day more: where clocks are set back across midnight, a later instant has an earlier date.
     last = _local(until, tz).date() + _DAY
-    found = _spans(plan, calendar, first, last)
-    terms = plan.terms()
+    found = _spans(plan, calendar, (first, last), on)
     for opens in sorted(found):
         if since < opens <= until:
-            yield from _obligations(plan, terms, found[opens].span)
+            yield from _obligations(found[opens].plan, found[opens].span)
 
 
 def promised(plan: Plan, opens: Instant, closes: Instant) -> tuple[Obligation, ...]:
     """The obligations of one window of `plan`, made again from what the ledger keeps of them."""
-    return tuple(_obligations(plan, plan.terms(), Span(opens, closes)))
+    return tuple(_obligations(plan, Span(opens, closes)))
 
 
-def window_days(plan: Plan, calendar: Calendar, first: date, days: int) -> Iterator[WindowDay]:
+def window_days(
+    plan: Plan, calendar: Calendar, first: date, days: int, on: OnDate | None = None
+) -> Iterator[WindowDay]:
     """What the plan would owe on `days` dates from `first` on, for a preview."""
     last = first + (days - 1) * _DAY
-    found = _spans(plan, calendar, first, last)
-    terms = plan.terms()
+    found = _spans(plan, calendar, (first, last), on)
     for ahead in range(days):
         when = first + ahead * _DAY
-        spans = (found[opens].span for opens in sorted(found) if found[opens].day == when)
-        owing = tuple(promise for span in spans for promise in _obligations(plan, terms, span))
+        windows = (found[opens] for opens in sorted(found) if found[opens].day == when)
+        owing = tuple(owed for window in windows for owed in _obligations(window.plan, window.span))
         yield WindowDay(day=calendar.day(when), owed=owing)
 
 
@@ -342,8 +353,8 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is no time zone: write one as Asia/Shanghai") from error
 
 
-def _obligations(plan: Plan, terms: tuple[Terms, ...], span: Span) -> Iterator[Obligation]:
-    for term in terms:
+def _obligations(plan: Plan, span: Span) -> Iterator[Obligation]:
+    for term in plan.terms():
         key = (
             gap_key(plan.site, plan.slug, span.opens, term.checkpoint)
             if isinstance(term, Gap)
@@ -359,18 +370,22 @@ def _obligations(plan: Plan, terms: tuple[Terms, ...], span: Span) -> Iterator[O
             due=span.closes + plan.grace,
             early=plan.early,
             scored=span.scored,
+            profiles=plan.profiles,
         )
 
 
-def _spans(plan: Plan, calendar: Calendar, first: date, last: date) -> dict[Instant, _Window]:
+def _spans(
+    plan: Plan, calendar: Calendar, days: tuple[date, date], on: OnDate | None
+) -> dict[Instant, _Window]:
     """The windows, or periods of a quota, of the days [first, last], by when they open."""
+    told = on or (lambda _: plan)
     if plan.quota is None:
-        return _windows(plan, calendar, first, last)
-    return _periods(plan, plan.quota, calendar, first, last)
+        return _windows(plan, calendar, days, told)
+    return _periods(plan, plan.quota, calendar, days, told)
 
 
 def _periods(
-    plan: Plan, quota: Times, calendar: Calendar, first: date, last: date
+    plan: Plan, quota: Times, calendar: Calendar, span_of: tuple[date, date], on: OnDate
 ) -> dict[Instant, _Window]:
     """The periods that begin on the days [first, last]: from midnight to midnight.
 
@@ -378,6 +393,7 @@ def _periods(
     which no day is of the plan's is not owed.
     """
     found: dict[Instant, _Window] = {}
+    first, last = span_of
     begins = quota.period(first)[0]
     while begins <= last:
         begun, begins = quota.period(begins)
@@ -390,7 +406,7 @@ def _periods(
             all(day.known for day in days),
         )
         if span.closes > span.opens and (not days or any(plan.applies(day) for day in days)):
-            found[span.opens] = _Window(span, begun)
+            found[span.opens] = _Window(span, begun, on(begun))
     return found
 
 
@@ -404,22 +420,25 @@ def midnight(timezone: str, when: date) -> Instant:
     return _instant(datetime.combine(when, _MIDNIGHT), zone(timezone), fold=0)
 
 
-def _windows(plan: Plan, calendar: Calendar, first: date, last: date) -> dict[Instant, _Window]:
+def _windows(
+    plan: Plan, calendar: Calendar, days: tuple[date, date], on: OnDate
+) -> dict[Instant, _Window]:
     """The windows of the days [first, last], by when they open.
 
     Two wall times that a jump puts on one instant would be one round owed twice: the window that
     closes last is kept, so that nobody is late for the shorter one.
     """
     found: dict[Instant, _Window] = {}
-    when = first
+    when, last = days
     while when <= last:
+        today = on(when)
         day = None if plan.days is None else calendar.day(when)
         if day is None or plan.applies(day):
-            for window in plan.windows:
+            for window in today.windows:
                 opens, closes, _ = _span(plan.timezone, when, window)
                 if closes > opens and (opens not in found or closes > found[opens].span.closes):
                     scored = day is None or day.known
-                    found[opens] = _Window(Span(opens, closes, scored), when)
+                    found[opens] = _Window(Span(opens, closes, scored), when, today)
         when += _DAY
     return found
 

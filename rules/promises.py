@@ -141,6 +141,7 @@ class Obligation:
     """A promise with a clock, frozen when it opens. Instants in ms; `early` a span in ms.
 
     `scored` false: the class of its day was not known, so that it may not have been owed at all.
+    `profiles`: the special periods that made it ask more than its plan does.
     """
 
     key: str
@@ -152,6 +153,7 @@ class Obligation:
     due: Instant
     early: int
     scored: bool = True
+    profiles: tuple[str, ...] = ()
 
     @property
     def expected(self) -> tuple[str, ...]:

@@ -16,10 +16,12 @@ from devices.ids import Instant
 from rules.calendar import Calendar
 from rules.periods import LONGEST_DAYS
 from rules.plans import Plan, owed
+from rules.profiles import Profile, on_days, under
 from rules.promises import Gap, Quota, Round, Terms, Verdict
 from rules.promises import Obligation as Promise
 from store.calendars import Tables, version_id
-from store.tables import Checkpoint, Obligation, PlanVersion, Site, VerdictRow
+from store.profiles import Profiles
+from store.tables import Checkpoint, Obligation, PlanVersion, ProfiledPlan, Site, VerdictRow
 from store.tables import Plan as PlanTable
 
 log = structlog.get_logger()
@@ -27,6 +29,7 @@ log = structlog.get_logger()
 OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
 VERDICT = VerdictRow.__table__  # type: ignore[attr-defined]
 VERSION = PlanVersion.__table__  # type: ignore[attr-defined]
+PROFILED = ProfiledPlan.__table__  # type: ignore[attr-defined]
 PLAN = PlanTable.__table__  # type: ignore[attr-defined]
 SITE = Site.__table__  # type: ignore[attr-defined]
 CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
@@ -56,13 +59,19 @@ class InForce:
     site_id: int
     plan: Plan
     calendar: Calendar
+    profiles: tuple[Profile, ...] = ()
     since: Instant
     until: Instant | None
 
     def owed(self, since: Instant, until: Instant) -> list[Promise]:
         """What opens in `(since, until]` while this version is in force."""
         last = until if self.until is None else min(until, self.until)
-        return list(owed(self.plan, self.calendar, max(since, self.since), last))
+        on = on_days(self.plan, self.profiles) if self.profiles else None
+        return list(owed(self.plan, self.calendar, max(since, self.since), last, on))
+
+    def under(self, names: tuple[str, ...]) -> Plan:
+        """The plan while the profiles of these names hold."""
+        return under(self.plan, (found for found in self.profiles if found.slug in names))
 
 
 # Making what is owed ------------------------------------------------------------------------------
@@ -113,6 +122,7 @@ def in_force(
         query = query.where(VERSION.c.plan_id.in_(list(plans)))
     calendars: dict[str, Calendar] = {}
     tables = Tables(connection)
+    profiles = Profiles(connection)
 
     def calendar(row: Row[*tuple[Any, ...]]) -> Calendar:
         ids = tables.ids(row.site_id)
@@ -128,6 +138,7 @@ def in_force(
             site_id=row.site_id,
             plan=plan,
             calendar=calendar(row),
+            profiles=profiles.of(row.site_id, row.terms["slug"]),
             since=row.effective_at,
             until=row.ended_at,
         )
@@ -152,6 +163,7 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
     if not promises:
         return 0
     calendar_id = version_id(connection, version.calendar)
+    profiled = _profiled(connection, version, {p.profiles for p in promises if p.profiles})
     checkpoints: dict[str, int] = {}
     if version.plan.every is not None:
         query = select(CHECKPOINT.c.slug, CHECKPOINT.c.id)
@@ -174,10 +186,29 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
             "expected": promise.asked,
             "scored": promise.scored,
             "calendar_id": calendar_id,
+            "profiled_id": profiled.get(promise.profiles),
         }
         for promise in promises
     ]
     return connection.execute(_WRITE, values).rowcount
+
+
+def _profiled(
+    connection: Connection, version: InForce, names: set[tuple[str, ...]]
+) -> dict[tuple[str, ...], int]:
+    """The shared snapshots of what a version owes under each of these sets of profiles."""
+    found = {}
+    for held in names:
+        plan = version.under(held)
+        digest = plan.digest()
+        mine = (PROFILED.c.plan_version_id == version.id) & (PROFILED.c.digest == digest)
+        number = connection.execute(select(PROFILED.c.id).where(mine)).scalar()
+        if number is None:
+            values = {"plan_version_id": version.id, "digest": digest, "terms": plan.to_json()}
+            new = insert(PROFILED).values(values).returning(PROFILED.c.id)
+            number = connection.execute(new).scalar_one()
+        found[held] = int(number)
+    return found
 
 
 def _first_wake(promise: Promise) -> Instant:
@@ -235,6 +266,7 @@ class Plans:
 
     def __init__(self) -> None:
         self._plans: dict[int, Plan] = {}
+        self._profiled: dict[int, Plan] = {}
 
     def of(self, connection: Connection, version_id: int) -> Plan:
         """The plan as it stood in that version."""
@@ -246,7 +278,7 @@ class Plans:
 
     def promise(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Promise:
         """The obligation a row of the table stands for, as the rules know it."""
-        plan = self.of(connection, row.plan_version_id)
+        plan = self.owed_by(connection, row)
         return Promise(
             key=row.key,
             site=plan.site,
@@ -257,7 +289,18 @@ class Plans:
             due=row.due,
             early=plan.early,
             scored=row.scored,
+            profiles=plan.profiles,
         )
+
+    def owed_by(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Plan:
+        """The plan as it was for one obligation, with the special periods that held for it."""
+        number = row.profiled_id
+        if number is None:
+            return self.of(connection, row.plan_version_id)
+        if number not in self._profiled:
+            query = select(PROFILED.c.terms).where(PROFILED.c.id == number)
+            self._profiled[number] = Plan.from_json(connection.execute(query).scalar_one())
+        return self._profiled[number]
 
 
 def _terms(plan: Plan, key: str) -> Terms:

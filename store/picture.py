@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Table, func, select
 
 from devices.ids import Instant
 from store.calendars import Tables
+from store.profiles import Profiles
 from store.reach import sites_below
 from store.tables import (
     Area,
@@ -42,7 +43,7 @@ class DeviceInfo:
 class SiteInfo:
     """A site. `calendar` is the JSON that `rules.calendar.Calendar.from_json` reads.
 
-    `decided`: which day tables hold for it beside that; another tuple, other rounds.
+    `decided`: which day tables and special periods hold for it; another tuple, other rounds.
     """
 
     id: int
@@ -50,7 +51,7 @@ class SiteInfo:
     name: str
     timezone: str
     calendar: Mapping[str, Any]
-    decided: tuple[int, ...] = ()
+    decided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +209,7 @@ def _all(connection: Connection, table: Table) -> Iterable[Row[*tuple[Any, ...]]
 
 
 def _sites(connection: Connection) -> tuple[SiteInfo, ...]:
-    tables = Tables(connection)
+    tables, profiles = Tables(connection), Profiles(connection)
     return tuple(
         SiteInfo(
             id=row.id,
@@ -216,7 +217,7 @@ def _sites(connection: Connection) -> tuple[SiteInfo, ...]:
             name=row.name,
             timezone=row.timezone,
             calendar=row.calendar,
-            decided=tables.ids(row.id),
+            decided=(*(f"table {n}" for n in tables.ids(row.id)), *profiles.marks(row.id)),
         )
         for row in _all(connection, _table(Site))
     )

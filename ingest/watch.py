@@ -183,7 +183,7 @@ class Watch:
             verdict = rule.settle(promise, reads, replace(known, reachable=told), until)
         if verdict.wake is not None and verdict.wake <= until:
             raise ValueError(f"to be looked at again at {verdict.wake}, which is past at {until}")
-        odd = rule.unproven(promise, reads, known.siblings) if row.revision else ()
+        odd = rule.unproven(promise, reads, known.siblings)
         late = [unproven(promise.site, read) for read in odd]
         return verdict, rule.flip(promise, last, verdict), late
 

@@ -114,7 +114,7 @@ async def test_two_workers_write_one_verdict(bench, ledger):
     with writing(bench.ledger.engine) as connection:
         (row,) = obligations.awake(connection, opens + MINUTE, 10)
         watch = a_watch(bench, ledger, TickClock(opens + MINUTE))
-        verdict, _ = watch._look(connection, row, opens + MINUTE, waited=False)
+        verdict, *_ = watch._look(connection, row, opens + MINUTE, waited=False)
         assert obligations.flipped(connection, row, verdict, 1)
         assert not obligations.flipped(connection, row, verdict, 2)
     assert len(verdicts(bench)) == 1

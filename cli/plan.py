@@ -26,25 +26,48 @@ def preview(
     first: Annotated[
         str | None, typer.Option("--from", help="The first day; today by default.", metavar="DATE")
     ] = None,
+    ics: Annotated[
+        Path | None, typer.Option("--ics", help="Write the rounds as iCalendar, too.")
+    ] = None,
     json: Json = False,
     lang: Language = None,
 ) -> None:
     """Show the rounds a plan would owe, and why each day is what it is."""
-    from cli.output import emit_rows
-    from desk.plans import applied, in_file
+    from cli.output import emit_rows, note
+    from cli.preview import as_rows, show
 
-    if file is not None:
-        found = in_file(file, plan)
-    else:
-        from desk.ledger import opened
-
-        with opened(settings(context)) as engine:
-            found = applied(engine, plan)
-    rows = list(_rows(found, first_day(first, found.plan.timezone), days, language(lang)))
+    spoken = language(lang)
+    found = _found(context, file, plan)
+    owing = list(found.days(first_day(first, found.plan.timezone), days))
+    rows = list(as_rows(found, owing, spoken))
     if json:
         emit_rows(rows)
     else:
-        _table(rows, language(lang))
+        show(rows, spoken)
+    if ics is not None:
+        from desk.icalendar import exported
+
+        ics.write_bytes(exported(found, owing, wall(), zh=spoken == "zh"))
+        note(f"{ics}: {sum(len(day.owed) for day in owing)}")
+
+
+def _found(context: typer.Context, file: Path | None, name: str) -> "Previewed":
+    """The plan of the file or of the ledger; a file needs no ledger, but heeds one."""
+    from desk.ledger import opened
+    from desk.plans import applied, in_file
+
+    if file is None:
+        with opened(settings(context)) as engine:
+            return applied(engine, name)
+
+    from desk.errors import UnreachableError
+    from store.database import SchemaOutdated
+
+    try:
+        with opened(settings(context)) as engine:
+            return in_file(file, name, engine)
+    except (SchemaOutdated, UnreachableError):
+        return in_file(file, name)
 
 
 @app.command()
@@ -129,45 +152,3 @@ def first_day(text: str | None, timezone: str) -> Any:
         return date.fromisoformat(text)
     except ValueError:
         raise UsageError(f"--from {text!r} is no date", "write it as 2026-09-01") from None
-
-
-def _rows(found: "Previewed", first: Any, days: int, lang: str) -> Any:
-    from desk.times import rfc3339
-    from rules.words import DAYS
-
-    zone = found.plan.timezone
-    for day in found.days(first, days):
-        yield {
-            "date": day.day.date.isoformat(),
-            "classes": sorted(day.day.classes),
-            "why": day.day.why_zh if lang == "zh" else day.day.why,
-            "known": day.day.known,
-            "words": ", ".join(
-                DAYS[name].zh if lang == "zh" else DAYS[name].en for name in sorted(day.day.classes)
-            ),
-            "owed": [
-                {
-                    "id": owed.key,
-                    "opens_at": rfc3339(owed.opens, zone),
-                    "closes_at": rfc3339(owed.closes, zone),
-                    "due_at": rfc3339(owed.due, zone),
-                }
-                for owed in day.owed
-            ],
-        }
-
-
-def _table(rows: list[dict[str, Any]], lang: str) -> None:
-    from cli.output import Column, table
-
-    def windows(row: dict[str, Any]) -> str:
-        owed = {(one["opens_at"][11:16], one["closes_at"][11:16]): None for one in row["owed"]}
-        return "  ".join(f"{opens}–{closes}" for opens, closes in owed) or "—"
-
-    columns = [
-        Column(en="day", zh="日期", cell=lambda row: row["date"]),
-        Column(en="class", zh="日别", cell=lambda row: row["words"]),
-        Column(en="why", zh="依据", cell=lambda row: row["why"]),
-        Column(en="rounds", zh="巡查", cell=windows, fold=True),
-    ]
-    table(columns, rows, lang, "No days.")

@@ -169,7 +169,8 @@ class Watch:
         promise = self._plans.promise(connection, row)
         last = obligations.last_verdict(connection, row)
         # an overdue stretch is ended by the next visit, which may come after due
-        reads = reads_for(connection, row.site_id, promise, until + 1 if row.alarm else promise.due)
+        end = max(until + 1, promise.due) if row.kind == "gap" else promise.due
+        reads = reads_for(connection, row.site_id, promise, end)
         known = Known(
             marker=until,
             siblings=obligations.siblings(connection, row, self._plans),

@@ -4,13 +4,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import Json, Language, Since, Site, Until, asked, group, language, settings
+from cli.options import (
+    Author,
+    Json,
+    Language,
+    Since,
+    Site,
+    Until,
+    asked,
+    by,
+    group,
+    language,
+    settings,
+    wall,
+)
 
 if TYPE_CHECKING:
     from cli.listing import Look
     from cli.output import Column
 
 app = group()
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="As `list` shows them.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="All of one reason, as unknown-device.")
+]
 
 
 @app.command("list")
@@ -45,12 +63,80 @@ def show(
     show_quarantined(settings(context), id_, as_json=json, raw=raw)
 
 
+@app.command()
+def retry(
+    context: typer.Context,
+    ids: Ids = None,
+    reason: Reason = None,
+    site: Site = None,
+    author: Author = None,
+    wait: Annotated[int, typer.Option("--wait", help="Seconds to wait for the service.")] = 10,
+    lang: Language = None,
+) -> None:
+    """Take entries after all, once the registry is right: by their own times, once."""
+    import time
+
+    from cli.output import say
+    from desk.ledger import opened, present
+    from desk.quarantine import Choice, outcome
+    from desk.quarantine import retry as ask
+
+    until = time.monotonic() + wait
+
+    def once_more() -> bool:
+        time.sleep(0.2)
+        return time.monotonic() < until
+
+    zh = language(lang) == "zh"
+    with opened(settings(context)) as engine:
+        choice = Choice(ids=ids or (), reason=reason, site=site)
+        asked_for = ask(engine, choice, by=by(author, present(engine, wall())))
+        found = outcome(engine, asked_for, once_more)
+    for state, count in sorted(found.items()):
+        words = _STATES[state.value]
+        say(f"{count}  {words[zh]}")
+
+
+@app.command()
+def drop(
+    context: typer.Context,
+    note: Annotated[str, typer.Option("--note", help="Why: it is written down.")],
+    ids: Ids = None,
+    reason: Reason = None,
+    site: Site = None,
+    author: Author = None,
+    lang: Language = None,
+) -> None:
+    """Drop entries: their bytes go; that they were there, and who dropped them, stays."""
+    from cli.output import say
+    from desk.ledger import opened, present
+    from desk.quarantine import Choice
+    from desk.quarantine import drop as let_go
+
+    zh = language(lang) == "zh"
+    with opened(settings(context)) as engine:
+        choice = Choice(ids=ids or (), reason=reason, site=site)
+        gone = let_go(engine, choice, by=by(author, present(engine, wall())), note=note)
+    say(f"{len(gone)}  {_STATES['dropped'][zh]}")
+
+
+_STATES = {
+    "kept": ("kept: still cannot be read or placed", "仍无法读取或归位，保留"),
+    "asked": ("asked: the service will take it when it runs", "已请求，服务运行后处理"),
+    "taken": ("taken", "已收录"),
+    "duplicate": ("duplicate: the ledger had it already", "重复，台账中已有"),
+    "stale": ("stale: a status of the past says nothing now", "过期状态，不再有意义"),
+    "dropped": ("dropped", "已丢弃"),
+}
+
+
 def _columns(look: "Look") -> "list[Column]":
     from cli.output import Column
 
     return [
         Column(en="id", zh="编号", cell=lambda row: str(row.id), right=True),
         Column(en="received", zh="收到", cell=lambda row: look.time(row, "received_at")),
+        Column(en="state", zh="状态", cell=lambda row: row.state),
         Column(en="reason", zh="原因", cell=lambda row: row.reason),
         Column(en="topic", zh="主题", cell=_topic, fold=True),
         Column(en="detail", zh="说明", cell=lambda row: row.detail, fold=True),

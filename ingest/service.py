@@ -31,15 +31,16 @@ from ingest.paho_source import Broker, PahoSource
 from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
-from ingest.source import sessions
+from ingest.source import MAIN, SOS, Delivery, sessions
 from ingest.watch import Watch
 from ingest.writer import Committed, Writer
-from store import workers
+from store import quarantine, workers
 from store.arrivals import STEPPED_MS, ArrivalBook, close_left_open
 from store.database import check_schema, ledger_path, open_engine
 from store.events import outbox_depth
 from store.owngaps import OwnGap
 from store.picture import Picture, load_picture, registry_applied_at, registry_version
+from store.quarantine import State
 from store.series.connect import series_writer
 from store.series.feeder import Feeder
 from store.settings import ClockKind, LogLevel, Settings
@@ -47,6 +48,8 @@ from store.settings import ClockKind, LogLevel, Settings
 log = structlog.get_logger()
 
 HOUSEKEEPING_S = 1.0
+RETAKEN = 200
+"""Entries of the quarantine taken again in one turn of the house."""
 
 
 def run(settings: Settings) -> None:
@@ -348,6 +351,7 @@ class Service:
             await self._refresh()
             await self._check_disk()
             await self._check_clock()
+            await self._retake()
             self._health.outbox = await self._ledger.read(outbox_depth)
             if self._health.outbox > 0:  # another process may have written events, as `event ack`
                 self._outbox.poke()
@@ -356,6 +360,23 @@ class Service:
             if self._gauges is not None:
                 self._gauges.ticked()
             await asyncio.sleep(HOUSEKEEPING_S)
+
+    async def _retake(self) -> None:
+        """Take again what somebody asked for, after the registry was corrected."""
+        for entry in await self._ledger.read(lambda c: quarantine.asked(c, RETAKEN)):
+            session = SOS if entry.topic.endswith("/up/sos") else MAIN
+            delivery = Delivery(session, entry.topic, entry.payload, False, (0, 0))
+            now = self._clock.now()
+            try:
+                items = list(self._reader.read(delivery, entry.received_at))
+                work = partial(self._writer.retake, entry, items, now)
+                self._on_committed(await self._ledger.in_writer(work))
+            except Exception:  # one entry of strangers must not end the house
+                log.exception("quarantine.retry_failed", entry=entry.id)
+                await self._ledger.write(
+                    partial(quarantine.settle, id_=entry.id, state=State.KEPT, now=None)
+                )
+            self._doubts.poke()
 
     async def _check_clock(self) -> None:
         """A step of our own clock pauses judging until it is steady, and is a gap of ours."""

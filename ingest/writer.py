@@ -7,7 +7,7 @@ Runs in the ledger's writer thread. What it remembers beside the tables (coverag
 open span, what was judged) is dropped or put back when a transaction fails.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, insert
@@ -23,13 +23,13 @@ from rules import events
 from rules.clocks import odd
 from rules.events import Notice
 from store import calls, entries, hazards, workers
-from store.arrivals import ArrivalBook
+from store.arrivals import ArrivalBook, correct_entry, span_at
 from store.coverages import CoverageBook, Key
 from store.database import writing
 from store.events import raise_notices
 from store.marks import MarkBook
 from store.presence import PresenceBook
-from store.quarantine import QuarantineBook, Suspect
+from store.quarantine import Asked, QuarantineBook, State, Suspect, settle
 from store.series import lines
 from store.skews import SkewBook
 from store.tables import Photo, Sample
@@ -97,9 +97,16 @@ class Writer:
 
     def commit(self, items: Sequence[Item], now: Instant) -> Committed:
         """Write one batch. Raises what the database raises; then nothing of it is kept."""
+        return self._in_one(now, lambda batch: batch.write(items))
+
+    def retake(self, entry: Asked, items: Sequence[Item], now: Instant) -> Committed:
+        """Take an entry of the quarantine after all, if it can be read and placed now."""
+        return self._in_one(now, lambda batch: batch.retake(entry, items))
+
+    def _in_one(self, now: Instant, work: Callable[["_Batch"], Committed]) -> Committed:
         try:
             with writing(self.engine) as connection:
-                done = _Batch(self, connection, now).write(items)
+                done = work(_Batch(self, connection, now))
         except BaseException:
             for book in self._books:
                 book.forget()
@@ -120,6 +127,7 @@ class _Batch:
         self._notices: list[Notice] = []
         self._receipts: dict[Key, str] = {}
         self._strangers: set[str] = set()
+        self._spans: dict[int, int] = {}
         self._first_tick = writer.first_tick
 
     def write(self, items: Sequence[Item]) -> Committed:
@@ -146,6 +154,8 @@ class _Batch:
                 arrival = self._writer.arrivals.span(self._connection, next_id)
                 span.append(Taken(item.row.numbered(next_id, arrival), *item[1:]))
                 next_id += 1
+            elif isinstance(item, Suspect):
+                self._spans[id(item)] = self._writer.arrivals.span(self._connection, next_id)
             elif isinstance(item, Said):
                 if item.status.sent is not None and not item.retained:
                     self._writer.arrivals.hear_status(item.device.id, item.status.sent)
@@ -243,7 +253,8 @@ class _Batch:
 
     def _keep(self, suspect: Suspect) -> None:
         """Quarantine; counted into coverage where it has an identity, so that it is receipted."""
-        new = self._writer.quarantine.keep(self._connection, suspect)
+        arrival = self._spans.get(id(suspect))
+        new = self._writer.quarantine.keep(self._connection, suspect, arrival)
         self._done.quarantined += new
         if suspect.site is None or suspect.device is None:
             return
@@ -272,7 +283,59 @@ class _Batch:
             lost = Identity(device.slug, status.epoch, first)
             self._notices.append(events.device_gap(said.site.slug, lost, last, said.received_at))
 
+    # What waited in quarantine.
+
+    def retake(self, entry: Asked, items: Sequence[Item]) -> Committed:
+        """Take what can be taken now, by its own times and its own arrival (issue 3).
+
+        Who sent it is not heard now: it was, then. A status of that time says nothing any more.
+        """
+        state = State.STALE
+        if any(isinstance(item, Suspect) for item in items):
+            state = State.KEPT
+        else:
+            for item in items:
+                if isinstance(item, Taken):
+                    state = self._retake(entry, item)
+                elif isinstance(item, Pictured):
+                    self._keep_photo(item)
+                    state = State.TAKEN
+        now = None if state is State.KEPT else self._now
+        settle(self._connection, entry.id, state, now)
+        self._flush()
+        return self._done
+
+    def _retake(self, entry: Asked, taken: Taken) -> State:
+        connection, next_id = self._connection, entries.next_id(self._connection)
+        arrival = entry.arrival_id
+        if arrival is None:
+            arrival = span_at(connection, entry.received_at, next_id)
+        taken = taken._replace(row=taken.row.numbered(next_id, arrival), retained=True)
+        appended = entries.append(connection, [taken.row])
+        if appended.conflicts:
+            return State.KEPT
+        if appended.duplicates:
+            self._done.duplicate += 1
+            return State.DUPLICATE
+        self._follow(taken)
+        moved = correct_entry(connection, next_id, self._writer.arrivals.lags)
+        if moved is not None:
+            self._touch(moved.site_id, moved.checkpoint_id, moved.at)
+        if taken.row.site_id is not None:
+            for at in {taken.row.at, taken.row.at if moved is None else moved.at}:
+                self._writer.marks.doubt(taken.row.site_id, at)
+        self._done.accepted += 1
+        return State.TAKEN
+
     def _picture(self, pictured: Pictured) -> None:
+        self._keep_photo(pictured)
+        self._writer.presence.heard(self._connection, pictured.device.id, pictured.received_at)
+        device = pictured.device
+        key = (device.slug, self._writer.presence.epoch(self._connection, device.id))
+        self._receipts[key] = pictured.site.slug
+        self._done.photos.setdefault(device.slug, []).append(pictured.photo.sha256)
+
+    def _keep_photo(self, pictured: Pictured) -> None:
         photo = pictured.photo
         row = upsert(PHOTO).values(
             sha256=photo.sha256,
@@ -283,11 +346,6 @@ class _Batch:
             body=photo.data,
         )
         self._connection.execute(row.on_conflict_do_nothing(index_elements=["sha256"]))
-        self._writer.presence.heard(self._connection, pictured.device.id, pictured.received_at)
-        device = pictured.device
-        key = (device.slug, self._writer.presence.epoch(self._connection, device.id))
-        self._receipts[key] = pictured.site.slug
-        self._done.photos.setdefault(device.slug, []).append(photo.sha256)
 
     def _flush(self) -> None:
         writer, connection = self._writer, self._connection

@@ -191,6 +191,13 @@ def _correct(connection: Connection, span: int, lags: Lags) -> list[Moved]:
     return [moved for moved in found if moved is not None]
 
 
+def span_at(connection: Connection, received_at: Instant, next_entry: int) -> int:
+    """A span of its own for what came in then, where none was noted: as short as it can be."""
+    values = {"after": received_at, "before": received_at, "first_entry": next_entry}
+    new = insert(ARRIVAL).values(values).returning(ARRIVAL.c.id)
+    return int(connection.execute(new).scalar_one())
+
+
 def correct_entry(connection: Connection, entry_id: int, lags: Lags) -> Moved | None:
     """Correct one check-in whose span has closed already: it waited in quarantine."""
     query = select(*_TIMED).join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)

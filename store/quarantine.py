@@ -6,7 +6,9 @@ hash over all of them in turn, and the first 256 bytes of the first.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -21,6 +23,28 @@ MAX_ENTRIES = 1_000  # contract §2, bad input
 MAX_BYTES = 16 * 1024 * 1024
 TRACE_BYTES = 256
 DAY_MS = 86_400_000
+
+
+class State(StrEnum):
+    """What became of an entry. Asked: somebody wants it taken after all; the service will see."""
+
+    KEPT = "kept"
+    ASKED = "asked"
+    TAKEN = "taken"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """An entry that is to be taken again, as it came in."""
+
+    id: int
+    topic: str
+    payload: bytes
+    received_at: Instant
+    arrival_id: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +78,8 @@ class QuarantineBook:
         """Drop what is remembered: the transaction it came from did not commit."""
         self._used.clear()
 
-    def keep(self, connection: Connection, suspect: Suspect) -> bool:
-        """Keep one suspect; False when it is there already."""
+    def keep(self, connection: Connection, suspect: Suspect, arrival: int | None = None) -> bool:
+        """Keep one suspect; False when it is there already. `arrival`: the span it came in."""
         sha256 = hashlib.sha256(suspect.payload).hexdigest()
         if _known(connection, suspect, sha256):
             return False
@@ -64,7 +88,9 @@ class QuarantineBook:
         if entries >= MAX_ENTRIES or size + len(suspect.payload) > MAX_BYTES:
             _trace(connection, suspect, day)
             return True
-        connection.execute(insert(QUARANTINE).values(_row(suspect, day, sha256)))
+        connection.execute(
+            insert(QUARANTINE).values(_row(suspect, day, sha256) | {"arrival_id": arrival})
+        )
         self._used[suspect.bucket, day] = entries + 1, size + len(suspect.payload)
         return True
 
@@ -137,3 +163,52 @@ def _trace(connection: Connection, suspect: Suspect, day: int) -> None:
             sha256=chained.hexdigest(),
         )
     )
+
+
+# Taken after all, or dropped ---------------------------------------------------------------------
+
+
+def chosen(
+    connection: Connection, ids: Sequence[int], reason: str | None, site: str | None
+) -> list[int]:
+    """The whole entries still kept that have one of the ids, or that reason (at that site)."""
+    query = select(QUARANTINE.c.id).where(QUARANTINE.c.whole)
+    query = query.where(QUARANTINE.c.state.in_([State.KEPT.value, State.ASKED.value]))
+    if ids:
+        query = query.where(QUARANTINE.c.id.in_(list(ids)))
+    if reason is not None:
+        query = query.where(QUARANTINE.c.reason == reason)
+    if site is not None:
+        query = query.where(QUARANTINE.c.site == site)
+    return list(connection.execute(query.order_by(QUARANTINE.c.id)).scalars())
+
+
+def settle(connection: Connection, id_: int, state: State, now: Instant | None) -> None:
+    """Say what became of an entry. The bytes of one that is dropped go; its hash stays."""
+    values: dict[str, Any] = {"state": state.value, "settled_at": now}
+    if state is State.DROPPED:
+        values["payload"] = b""
+    connection.execute(update(QUARANTINE).where(QUARANTINE.c.id == id_).values(values))
+
+
+def asked(connection: Connection, limit: int) -> list[Asked]:
+    """The oldest entries that are to be taken again."""
+    query = (
+        select(
+            QUARANTINE.c.id,
+            QUARANTINE.c.topic,
+            QUARANTINE.c.payload,
+            QUARANTINE.c.received_at,
+            QUARANTINE.c.arrival_id,
+        )
+        .where(QUARANTINE.c.state == "asked")
+        .order_by(QUARANTINE.c.id)
+        .limit(limit)
+    )
+    return [Asked(**row) for row in connection.execute(query).mappings()]
+
+
+def states(connection: Connection, ids: Sequence[int]) -> dict[int, State]:
+    """What became of some entries."""
+    query = select(QUARANTINE.c.id, QUARANTINE.c.state).where(QUARANTINE.c.id.in_(list(ids)))
+    return {row.id: State(row.state) for row in connection.execute(query)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from desk import answering
 from desk.errors import DeskError
 from desk.terms import head, options, times
 from desk.times import aware, rfc3339
@@ -121,6 +122,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         "opens_at": rfc3339(promise.opens, zone),
         "closes_at": rfc3339(promise.closes, zone),
         "due_at": rfc3339(promise.due, zone),
+        **answering.as_json(file),
         "owed": [{"id": slug, "name": file.plan.name_of(slug)} for slug in promise.expected],
         "reads": [_read_json(line, zone) for line in found.reads],
         "verdicts": [_verdict_json(row, zone) for row in file.verdicts],
@@ -227,6 +229,7 @@ class _Speaker:
         why = self.say(day.why_zh, day.why)
         yield self.say("日期：", "day:       ") + f"{day.date} · {classes} ({why})"
         yield self.say("时段：", "window:    ") + self.window()
+        yield from answering.as_lines(file, zh=self.zh)
         yield from self.terms()
 
     def window(self) -> str:

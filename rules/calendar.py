@@ -98,7 +98,7 @@ class Calendar:
 
     def digest(self) -> str:
         """SHA-256, in hex, of what `to_json` writes: equal calendars have equal digests."""
-        return digest(self.to_json())
+        return _digest(self)
 
     def to_json(self) -> dict[str, Any]:
         """`{"base", "terms"}`, `tables` where there are any; dates as ISO 8601."""
@@ -124,6 +124,11 @@ class Calendar:
             ),
             tables=DayTables(tables) if tables else None,
         )
+
+
+@lru_cache(maxsize=1_024)
+def _digest(calendar: Calendar) -> str:
+    return digest(calendar.to_json())
 
 
 @lru_cache(maxsize=16_384)

@@ -184,6 +184,15 @@ class Plan:
         names = (found.name for found in self.route if found.slug == checkpoint)
         return next(names, checkpoint)
 
+    def answers(self, checkpoints: Iterable[str]) -> str | None:
+        """Who answers for what is owed at these: the leader of the first one that has one.
+
+        As this version of the plan knows it: another leader is another version, and what has
+        opened by then stays the former one's.
+        """
+        leaders = {point.slug: point.leader for point in self.route}
+        return next((found for slug in checkpoints if (found := leaders.get(slug))), None)
+
     def applies(self, day: Day) -> bool:
         """Whether the plan has its windows on `day`."""
         return self.days is None or not self.days.isdisjoint(day.classes)

@@ -15,6 +15,7 @@ from store.calendars import calendar_of, version_of
 from store.entries import ENTRY
 from store.evidence import ARRIVAL, CORRECTION, DEVICE, PERSON, reads_for
 from store.obligations import OBLIGATION, SITE, VERDICT, VERSION, Plans, siblings
+from store.spans import SpanRow, substitutions
 
 AROUND_MS = 3_600_000
 """Reads this much before and after the window are told too: they are what people argue about."""
@@ -41,7 +42,11 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dossier:
-    """An obligation with everything that bears on it; `verdicts` by revision."""
+    """An obligation with everything that bears on it; `verdicts` by revision.
+
+    `owner`: id and name of who answers for it, as it was when it opened. `substitutions`: who
+    walked in whose place then; that never changes who answers.
+    """
 
     promise: Promise
     plan: Plan
@@ -54,6 +59,8 @@ class Dossier:
     arrived: dict[str, Arrived]
     verdicts: tuple[Judgement, ...]
     people: dict[str, str]
+    owner: tuple[str, str] | None = None
+    substitutions: tuple[SpanRow, ...] = ()
 
 
 def dossier(connection: Connection, key: str) -> Dossier | None:
@@ -82,7 +89,19 @@ def dossier(connection: Connection, key: str) -> Dossier | None:
         arrived={read.identity: _arrived(connection, read.identity) for read in reads},
         verdicts=_verdicts(connection, row.id),
         people=_people(connection, reads),
+        owner=_owner(connection, row.owner_id),
+        substitutions=tuple(
+            found
+            for found in substitutions(connection, row.plan_id)
+            if found.since_at < row.closes and found.until_at > row.opens
+        ),
     )
+
+
+def _owner(connection: Connection, person_id: int | None) -> tuple[str, str] | None:
+    query = select(PERSON.c.slug, PERSON.c.name).where(PERSON.c.id == person_id)
+    row = connection.execute(query).first()
+    return None if row is None else (row.slug, row.name)
 
 
 def _calendar(connection: Connection, row: Row[*tuple[Any, ...]], document: Any) -> Calendar:

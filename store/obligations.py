@@ -21,7 +21,7 @@ from rules.promises import Gap, Quota, Round, Terms, Verdict
 from rules.promises import Obligation as Promise
 from store.calendars import Tables, version_id
 from store.profiles import Profiles
-from store.tables import Checkpoint, Obligation, PlanVersion, ProfiledPlan, Site, VerdictRow
+from store.tables import Checkpoint, Obligation, Person, PlanVersion, ProfiledPlan, Site, VerdictRow
 from store.tables import Plan as PlanTable
 
 log = structlog.get_logger()
@@ -29,6 +29,7 @@ log = structlog.get_logger()
 OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
 VERDICT = VerdictRow.__table__  # type: ignore[attr-defined]
 VERSION = PlanVersion.__table__  # type: ignore[attr-defined]
+PERSON = Person.__table__  # type: ignore[attr-defined]
 PROFILED = ProfiledPlan.__table__  # type: ignore[attr-defined]
 PLAN = PlanTable.__table__  # type: ignore[attr-defined]
 SITE = Site.__table__  # type: ignore[attr-defined]
@@ -163,6 +164,7 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
     if not promises:
         return 0
     calendar_id = version_id(connection, version.calendar)
+    people = _people(connection, version.plan)
     profiled = _profiled(connection, version, {p.profiles for p in promises if p.profiles})
     checkpoints: dict[str, int] = {}
     if version.plan.every is not None:
@@ -187,10 +189,20 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
             "scored": promise.scored,
             "calendar_id": calendar_id,
             "profiled_id": profiled.get(promise.profiles),
+            "owner_id": people.get(version.plan.answers(promise.expected) or ""),
         }
         for promise in promises
     ]
     return connection.execute(_WRITE, values).rowcount
+
+
+def _people(connection: Connection, plan: Plan) -> dict[str, int]:
+    """The keys of those who may answer for a plan's checkpoints."""
+    leaders = {point.leader for point in plan.route if point.leader is not None}
+    if not leaders:
+        return {}
+    query = select(PERSON.c.slug, PERSON.c.id).where(PERSON.c.slug.in_(leaders))
+    return {row.slug: row.id for row in connection.execute(query)}
 
 
 def _profiled(

@@ -9,11 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # `tests.servers` is importable from every test, however pytest was started.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.servers import Server, influxd, mosquitto, victoria
+
+# Without a clock: this project has no timed tests. `--hypothesis-profile` takes another.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("untimed", UNTIMED)
+settings.register_profile("fast", UNTIMED, max_examples=10)
+settings.register_profile("thorough", UNTIMED, max_examples=1_000)
+settings.load_profile("untimed")
 
 SERVERS = {"broker": "broker", "influx": "influx", "victoria_metrics": "victoria"}
 

@@ -23,6 +23,8 @@ VERDICTS = {
     "missed": ("✗", "bold red", "missed", "漏巡"),
     "unknown": ("?", "magenta", "unknown", "无法判断"),
     "pending": (".", "dim", "not due yet", "未到期"),
+    "open": (">", "bold", "open", "进行中"),
+    "due": ("…", "bold yellow", "due now", "到期待判"),
     "excused": ("=", "cyan", "excused", "免责"),
 }
 SEVERITIES = {

@@ -113,6 +113,11 @@ def _columns(look: "Look") -> "list[Column]":
         gap = "、" if look.lang == "zh" else ", "
         return gap.join(look.names.checkpoint(row.site, slug) for slug in row.missing)
 
+    def verdict(row: Any) -> Any:
+        """Of one not judged yet whether it is open, or due: neither alarms anybody."""
+        shown = row.phase if row.phase in ("open", "due") else row.verdict
+        return mark(VERDICTS, shown, look.lang)
+
     def visited(row: Any) -> str:
         judged = row.revision > 0
         return f"{row.visited if judged else '-'}/{row.expected}"
@@ -122,7 +127,7 @@ def _columns(look: "Look") -> "list[Column]":
         Column(en="due", zh="截止", cell=lambda row: look.time(row, "due_at")[-8:]),
         Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
         Column(en="plan", zh="计划", cell=lambda row: look.names.plan(row.site, row.plan)),
-        Column(en="verdict", zh="结论", cell=lambda row: mark(VERDICTS, row.verdict, look.lang)),
+        Column(en="verdict", zh="结论", cell=verdict),
         Column(en="visited", zh="到点", cell=visited, right=True),
         Column(en="missing", zh="缺", cell=missing, fold=True),
     ]

@@ -9,13 +9,16 @@ from sqlalchemy import Engine
 
 from desk import answering
 from desk.errors import DeskError
+from desk.paper import fitted
 from desk.terms import head, options, times
 from desk.times import aware, rfc3339
 from devices.ids import Instant
 from rules.durations import format_duration
+from rules.marks import MarkKind
 from rules.obligations import serves, why_waiting
-from rules.promises import Gap, Read, Reason, Round, Standing, Stretch, Wait
-from rules.words import DAYS, REASONS, STANDINGS, TRUSTS, WAITS
+from rules.oddities import mark_words
+from rules.promises import Decision, Do, Gap, Read, Reason, Round, Standing, Stretch, Wait
+from rules.words import DAYS, DOINGS, REASONS, STANDINGS, TRUSTS, WAITS
 from store.database import reading
 from store.explanations import Arrived, Dossier, Judgement, dossier, near_keys
 
@@ -31,6 +34,7 @@ class Part(StrEnum):
     AFTER = "after"
     ELSEWHERE = "elsewhere"
     WAITS = "waits"
+    REJECTED = "rejected"
 
 
 PARTS = {
@@ -42,6 +46,7 @@ PARTS = {
     Part.AFTER: ("截止之后，不计入", "after the end, does not count"),
     Part.ELSEWHERE: ("计入另一轮次", "counts for another round"),
     Part.WAITS: ("等待人工复核", "waits for review"),
+    Part.REJECTED: ("复核未采信，不计入", "rejected, does not count"),
 }
 
 
@@ -53,6 +58,7 @@ class ReadLine:
     arrived: Arrived
     part: Part
     wait: Wait | None
+    marks: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,24 +88,36 @@ def _read_lines(file: Dossier) -> Iterator[ReadLine]:
             if read.checkpoint in seen and not isinstance(file.promise.terms, Gap):
                 part = Part.AGAIN
             seen.add(read.checkpoint)
-        yield ReadLine(read=read, arrived=file.arrived[read.identity], part=part, wait=wait)
+        arrived, marks = file.arrived[read.identity], file.marks.get(read.identity, ())
+        yield ReadLine(read=read, arrived=arrived, part=part, wait=wait, marks=marks)
 
 
 def _part(file: Dossier, read: Read) -> tuple[Part, Wait | None]:
+    outside = _outside(file, read)
+    if outside is not None:
+        return outside, None
     promise = file.promise
-    if read.at < promise.opens - promise.early:
-        return Part.BEFORE, None
-    if read.at >= promise.due:
-        return Part.AFTER, None
-    rounds = (promise, *(other for other in file.siblings if other.key != promise.key))
-    if isinstance(promise.terms, Round) and serves(read.at, rounds) is not promise:
-        return Part.ELSEWHERE, None
-    wait = why_waiting(read) if read.after >= promise.due else None
+    decided = None if read.decision is None else read.decision.do
+    if decided is Do.REJECT:
+        return Part.REJECTED, None
+    wait = why_waiting(read) if read.after >= promise.due and decided is None else None
     if wait is not None:
         return Part.WAITS, wait
     if read.at < promise.opens:
         return Part.EARLY, None
     return (Part.ON_TIME if read.at < promise.closes else Part.LATE), None
+
+
+def _outside(file: Dossier, read: Read) -> Part | None:
+    """Why a read does not bear on the obligation; None where it does."""
+    promise = file.promise
+    if read.at < promise.opens - promise.early:
+        return Part.BEFORE
+    if read.at >= promise.due:
+        return Part.AFTER
+    rounds = (promise, *(other for other in file.siblings if other.key != promise.key))
+    elsewhere = isinstance(promise.terms, Round) and serves(read.at, rounds) is not promise
+    return Part.ELSEWHERE if elsewhere else None
 
 
 # For scripts ------------------------------------------------------------------------------------
@@ -144,6 +162,8 @@ def _read_json(line: ReadLine, zone: str) -> dict[str, Any]:
         "arrived_before": _maybe(arrived.before, zone),
         "part": line.part.value,
         "waits": None if line.wait is None else line.wait.value,
+        "decision": None if read.decision is None else _decision_json(read.decision, zone),
+        "marks": [{"mark": kind, "data": data} for kind, data in line.marks],
     }
 
 
@@ -162,6 +182,7 @@ def _verdict_json(given: Judgement, zone: str) -> dict[str, Any]:
         "evidence": dict(verdict.evidence),
         "waiting": list(verdict.waiting),
         "waited": verdict.waited,
+        "decisions": [_decision_json(made, zone) for made in verdict.decisions],
         "stretches": [
             {
                 "start_at": rfc3339(stretch.start, zone),
@@ -173,6 +194,16 @@ def _verdict_json(given: Judgement, zone: str) -> dict[str, Any]:
     }
 
 
+def _decision_json(made: Decision, zone: str) -> dict[str, Any]:
+    return {
+        "do": made.do.value,
+        "author": made.author,
+        "at": rfc3339(made.at, zone),
+        "reason": made.reason,
+        "read": made.read,
+    }
+
+
 def _maybe(instant: Instant | None, zone: str) -> str | None:
     return None if instant is None else rfc3339(instant, zone)
 
@@ -181,7 +212,11 @@ def _maybe(instant: Instant | None, zone: str) -> str | None:
 
 
 def as_lines(found: Explanation, lang: str) -> Iterator[str]:
-    """The explanation as lines of plain text, to be read on a screen or printed."""
+    """The explanation as lines of plain text of a page's width, to be read or printed."""
+    return fitted(_lines(found, lang))
+
+
+def _lines(found: Explanation, lang: str) -> Iterator[str]:
     speak = _Speaker(file=found.file, zh=lang == "zh")
     yield from speak.owed()
     yield ""
@@ -294,6 +329,11 @@ class _Speaker:
         yield "    " + self.either(TRUSTS[read.trust])
         if line.wait is not None:
             yield "    " + self.either(WAITS[line.wait])
+        if read.decision is not None:
+            yield "    " + self.decided(read.decision)
+        for kind, data in line.marks:
+            odd = self.either(mark_words(MarkKind(kind), data))
+            yield self.say(f"    标记：{odd}", f"    mark: {odd}")
 
     def verdicts(self) -> Iterator[str]:
         """Each revision: what, when, why, by which evidence."""
@@ -332,8 +372,19 @@ class _Speaker:
             yield self.say("    依据：", "    evidence: ") + told
         if verdict.waiting:
             yield self.say("    待复核：", "    waits for review: ") + ", ".join(verdict.waiting)
+        for made in verdict.decisions:
+            yield "    " + self.decided(made)
         for stretch in verdict.stretches:
             yield self.stretch(stretch)
+
+    def decided(self, made: Decision) -> str:
+        """Who decided what, when and why; of which read, where it was one."""
+        done, when = self.either(DOINGS[made.do]), self.time(made.at, day=True)
+        about = "" if made.read is None else f" ({made.read})"
+        return self.say(
+            f"{when} {made.author} 决定：{done}{about}，理由：{made.reason}",
+            f"{made.author} {done}{about} at {when}: {made.reason}",
+        )
 
     def stretch(self, stretch: Stretch) -> str:
         since, breached = self.time(stretch.start), self.time(stretch.breached_at)

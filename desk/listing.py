@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, select
 
 from desk.errors import DeskError
+from desk.ledger import present
 from desk.times import parse_since, parse_until, rfc3339
 from devices.ids import Instant
 from store import listings
@@ -37,7 +38,8 @@ class Asked:
         zone = _zone(engine, self.site) or self.local
         since = None if self.since is None else parse_since(self.since, self.now, zone)
         until = None if self.until is None else parse_until(self.until, self.now, zone)
-        return Filter(site=self.site, since=since, until=until)
+        now = present(engine, self.now)
+        return Filter(site=self.site, since=since, until=until, now=now)
 
 
 def _zone(engine: Engine, site: str | None) -> tzinfo | None:

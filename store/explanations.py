@@ -14,6 +14,7 @@ from rules.promises import Read, Verdict
 from store.calendars import calendar_of, version_of
 from store.entries import ENTRY
 from store.evidence import ARRIVAL, CORRECTION, DEVICE, PERSON, reads_for
+from store.marks import marks_of
 from store.obligations import OBLIGATION, SITE, VERDICT, VERSION, Plans, siblings
 from store.spans import SpanRow, substitutions
 
@@ -57,6 +58,7 @@ class Dossier:
     siblings: tuple[Promise, ...]
     reads: tuple[Read, ...]
     arrived: dict[str, Arrived]
+    marks: dict[str, tuple[tuple[str, Any], ...]]
     verdicts: tuple[Judgement, ...]
     people: dict[str, str]
     owner: tuple[str, str] | None = None
@@ -87,6 +89,7 @@ def dossier(connection: Connection, key: str) -> Dossier | None:
         siblings=siblings(connection, row, plans) if row.kind != "gap" else (),
         reads=reads,
         arrived={read.identity: _arrived(connection, read.identity) for read in reads},
+        marks=_marks(connection, reads),
         verdicts=_verdicts(connection, row.id),
         people=_people(connection, reads),
         owner=_owner(connection, row.owner_id),
@@ -149,6 +152,22 @@ def _arrived(connection: Connection, identity: str) -> Arrived:
     )
     row = connection.execute(query).one()
     return Arrived(sent=row.sent, after=row.after, before=row.before, corrected_how=row.how)
+
+
+def _marks(connection: Connection, reads: Sequence[Read]) -> dict[str, tuple[tuple[str, Any], ...]]:
+    entries = {_entry(connection, read.identity): read.identity for read in reads}
+    found = marks_of(connection, entries)
+    return {entries[entry]: tuple(marks) for entry, marks in found.items()}
+
+
+def _entry(connection: Connection, identity: str) -> int:
+    device, epoch, seq = Identity.parse(identity)
+    query = (
+        select(ENTRY.c.id)
+        .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+        .where(DEVICE.c.slug == device, ENTRY.c.epoch == epoch, ENTRY.c.seq == seq)
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def _people(connection: Connection, reads: Sequence[Read]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from store.rows import (
     GapRow,
     HazardRow,
     Overdue,
+    Phase,
     QuarantineRow,
     QuotaRow,
     RoundRow,
@@ -62,11 +63,12 @@ class UnknownSite(LookupError):  # noqa: N818 - read by the operator: "unknown s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What to list: one site or all, `[since, until)` or everything."""
+    """What to list: one site or all, `[since, until)` or everything; `now` as the ledger counts."""
 
     site: str | None = None
     since: Instant | None = None
     until: Instant | None = None
+    now: Instant = 0
 
 
 Key = tuple[ColumnElement[Any], ColumnElement[Any]]
@@ -255,6 +257,7 @@ def rounds(engine: Engine, asked: Filter) -> Iterator[RoundRow]:
         values = _without(row, "site_id", "checkpoint", "alarm", "document", "missing", "late")
         yield RoundRow(
             **values,
+            phase=Phase.of(row["verdict"], row["opens_at"], row["closes_at"], asked.now).value,
             missing=tuple(row["missing"] or ()),
             late=tuple(row["late"] or ()),
             site=place.slug,

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from devices.ids import Instant
@@ -28,6 +29,24 @@ class CheckinRow:
     timezone: str
 
 
+class Phase(StrEnum):
+    """Where a round stands before its verdict. Due: closed, in its grace, or being judged."""
+
+    UPCOMING = "upcoming"
+    OPEN = "open"
+    DUE = "due"
+    JUDGED = "judged"
+
+    @classmethod
+    def of(cls, verdict: str, opens: Instant, closes: Instant, now: Instant) -> "Phase":
+        """The phase at `now`."""
+        if verdict != "pending":
+            return cls.JUDGED
+        if now < opens:
+            return cls.UPCOMING
+        return cls.OPEN if now < closes else cls.DUE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRow:
     """A round and the verdict that holds. Before its due nothing is missing yet.
@@ -42,6 +61,7 @@ class RoundRow:
     closes_at: Instant
     due_at: Instant
     verdict: str
+    phase: str
     revision: int
     expected: int
     visited: int

@@ -10,6 +10,8 @@ from sqlalchemy import Engine, select
 from desk.acts import By
 from desk.decisions import decide_read, decide_round
 from desk.errors import DeskError, UsageError
+from desk.explain import as_json, as_lines, explain
+from desk.paper import COLUMNS, width
 from rules.events import follow
 from rules.obligations import Known, flip, settle
 from rules.promises import Do
@@ -174,3 +176,18 @@ def test_a_read_that_counts_by_itself_is_nobodys_to_decide(engine: Engine) -> No
         decide_read(engine, "hh-0101/0/1", Do.REJECT, by=CHIEF, note="-")
     with pytest.raises(UsageError):
         decide_read(engine, "gibberish", Do.REJECT, by=CHIEF, note="-")
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_an_explanation_tells_who_decided(engine: Engine, lang: str) -> None:
+    """A guard who appeals reads who decided, when and why, on a page of 80 columns."""
+    decide_read(engine, LATE, Do.ACCEPT, by=CHIEF, note="camera 3 shows it")
+    judge(engine)
+    lines = list(as_lines(explain(engine, NOON), lang))
+    assert max(map(width, lines)) <= COLUMNS
+    told = "\n".join(lines)
+    assert "chief" in told
+    assert "camera 3 shows it" in " ".join(told.split())
+    document = as_json(explain(engine, NOON))
+    assert document["reads"][0]["decision"]["author"] == "chief"
+    assert document["verdicts"][-1]["decisions"][0]["do"] == "accept"

@@ -33,22 +33,18 @@ def add(
     author: Author = None,
 ) -> None:
     """Keep events from being told on MQTT for a span; they are kept and listed as ever."""
+    from datetime import UTC, datetime
+
     from cli.output import say
     from desk.ledger import opened, present
     from desk.spans import Asked, silence
 
     asked = Asked(since=since, until=until, reason=reason)
+    local = datetime.now().astimezone().tzinfo or UTC
     with opened(settings(context)) as engine:
         who = by(author, present(engine, wall()))
-        number = silence(engine, kind, site, asked, by=who, timezone=_here())
+        number = silence(engine, kind, site, asked, by=who, local=local)
     say(f"silence {number}: {kind or '*'} {site or '*'}")
-
-
-def _here() -> str:
-    """The zone of a silence that names no site: a name tzinfo knows, else UTC."""
-    import os
-
-    return os.environ.get("TZ") or "UTC"
 
 
 @app.command()

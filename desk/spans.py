@@ -1,6 +1,7 @@
 """Excuses, silences and substitutions at the desk: what people decide for a span of time."""
 
 from dataclasses import dataclass
+from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, select
@@ -24,9 +25,8 @@ class Asked:
     until: str
     reason: str
 
-    def span(self, by: By, timezone: str) -> Spanned:
+    def span(self, by: By, zone: tzinfo) -> Spanned:
         """The span in the zone's time. Raises `UsageError`."""
-        zone = ZoneInfo(timezone)
         since = by.now if self.since is None else parse_since(self.since, by.now, zone)
         try:
             return Spanned(
@@ -44,13 +44,13 @@ def excuse(engine: Engine, name: str, asked: Asked, *, by: By) -> int:
     """Excuse what opens in the span, of `site` or `site/plan`; how many had been judged before."""
     with writing(engine) as connection:
         site_id, plan_id, timezone = _place(connection, name)
-        return spans.excuse(connection, site_id, plan_id, asked.span(by, timezone), name)
+        return spans.excuse(connection, site_id, plan_id, asked.span(by, ZoneInfo(timezone)), name)
 
 
 def silence(
-    engine: Engine, kind: str | None, site: str | None, asked: Asked, *, by: By, timezone: str
+    engine: Engine, kind: str | None, site: str | None, asked: Asked, *, by: By, local: tzinfo
 ) -> int:
-    """Keep events from being told for a span; returns the silence's id.
+    """Keep events from being told for a span; returns the silence's id. `local`: without a site.
 
     Raises `UsageError` for a kind that is none or is critical, or where nothing was named.
     """
@@ -58,9 +58,10 @@ def silence(
         raise UsageError("a silence of everything is none", "name --kind, --site, or both")
     _may_be_silent(kind)
     with writing(engine) as connection:
-        site_id, zone = None, timezone
+        site_id, zone = None, local
         if site is not None:
-            site_id, _, zone = _place(connection, site)
+            site_id, _, timezone = _place(connection, site)
+            zone = ZoneInfo(timezone)
         return spans.silence(connection, kind, site_id, asked.span(by, zone))
 
 
@@ -92,7 +93,7 @@ def substitute(engine: Engine, name: str, people: tuple[str, str], asked: Asked,
         walks, stands = (_person(connection, slug) for slug in people)
         if walks == stands:
             raise UsageError("nobody walks in their own place", "name two persons")
-        span = asked.span(by, timezone)
+        span = asked.span(by, ZoneInfo(timezone))
         about = f"{name}: {people[0]} for {people[1]}"
         spans.substitute(connection, plan_id, (walks, stands), span, about)
 

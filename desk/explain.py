@@ -179,6 +179,7 @@ def _verdict_json(given: Judgement, zone: str) -> dict[str, Any]:
         "visits": dict(verdict.visits),
         "people": list(verdict.people),
         "late": list(verdict.late),
+        "early": list(verdict.early),
         "evidence": dict(verdict.evidence),
         "waiting": list(verdict.waiting),
         "waited": verdict.waited,
@@ -223,6 +224,9 @@ def _lines(found: Explanation, lang: str) -> Iterator[str]:
     yield from speak.reads(found.reads)
     yield ""
     yield from speak.verdicts()
+
+
+_LISTS = (("缺", "missing", "missing"), ("提前", "early", "early"), ("迟到", "late", "late"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -358,7 +362,8 @@ class _Speaker:
                 "    到期标记一分钟内未返回，按本机时钟判定",
                 "    the marker of due did not come back within a minute: judged by our clock",
             )
-        for zh, en, slugs in (("缺", "missing", verdict.missing), ("迟到", "late", verdict.late)):
+        for zh, en, member in _LISTS:
+            slugs = getattr(verdict, member)
             if slugs:
                 names = self.say("、", ", ").join(map(self.name, slugs))
                 yield self.say(f"    {zh}：", f"    {en}: ") + names

@@ -143,6 +143,7 @@ def _at_due(kind: EventKind, obligation: Obligation, now: Verdict, plan: Plan) -
         "visited": list(now.visited),
         "missing": list(now.missing),
         "late": list(now.late),
+        "early": list(now.early),
         "waiting": list(now.waiting),
         **({"visits": dict(now.visits)} if now.visits else {}),
         **({"people": list(now.people)} if now.people else {}),

@@ -222,7 +222,8 @@ class Verdict:
     """How an obligation stands, and by which evidence.
 
     `at`: the instant as of which it stands: `opens` while pending, `due` afterwards.
-    `visited`, `missing`: checkpoints in the order of the route; `late`: those that were first
+    `visited`, `missing`: checkpoints in the order of the route; `early`: those that were first
+    visited before opens; `late`: those that were first
     visited in [closes, due). `evidence`: checkpoint -> identity of its first read
     that counts. `waiting`: identities of late reads that could change the verdict, once a person
     has accepted them. `first`: the standing by what had arrived before due; None while pending.
@@ -240,6 +241,7 @@ class Verdict:
     reason: Reason
     visited: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
+    early: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     evidence: Mapping[str, str] = field(default_factory=dict)
     waiting: tuple[str, ...] = ()
@@ -261,6 +263,7 @@ class Verdict:
             "reason": self.reason.value,
             "visited": list(self.visited),
             "late": list(self.late),
+            **({"early": list(self.early)} if self.early else {}),
             "missing": list(self.missing),
             "evidence": dict(self.evidence),
             "waiting": list(self.waiting),
@@ -294,6 +297,7 @@ class Verdict:
             visits=dict(document.get("visits", {})),
             people=tuple(document.get("people", ())),
             met_at=document.get("met_at"),
+            early=tuple(document.get("early", ())),
             **lists,
         )
 

@@ -268,7 +268,7 @@ def test_what_waits_with_the_broker_is_not_missed(tmp_path, quiet_broker):
         wire.say(up("status"), {"online": True})
         opens = now_ms()
         key = owe(service.engine, opens, opens + 1_500)
-        until(lambda: service.value("SELECT marker_at FROM worker") > opens, "a marker")
+        until(lambda: (service.value("SELECT marker_at FROM worker") or 0) > opens, "a marker")
         service.kill()
         for seq, tag in enumerate((GATE, LAB)):
             wire.say(up("checkin"), checkin(seq, opens + 100 + seq, tag))
@@ -288,7 +288,7 @@ def test_a_broker_killed_is_said_and_come_back_to(tmp_path, quiet_broker):
         wire.say(up("status"), {"online": True})
         opens = now_ms()
         key = owe(service.engine, opens, opens + 2_000)
-        until(lambda: service.value("SELECT marker_at FROM worker") > opens, "a marker")
+        until(lambda: (service.value("SELECT marker_at FROM worker") or 0) > opens, "a marker")
         quiet_broker.kill()
         until(lambda: service.get("/readyz")[0] == 503, "not ready")
         quiet_broker.start()

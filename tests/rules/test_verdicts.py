@@ -78,6 +78,8 @@ def test_boundaries_are_exact_to_the_millisecond(at: int, counts: bool, late: bo
     verdict = settle(walk("gate"), [read("gate", at, after=OPENS)], AFTER_ALL, DUE)
     assert (verdict.standing is Standing.COMPLETED) is counts
     assert verdict.late == (("gate",) if late else ())
+    assert verdict.early == (("gate",) if OPENS - EARLY <= at < OPENS else ())
+    assert Verdict.from_json(verdict.to_json()) == verdict
 
 
 def test_early_is_zero_unless_the_plan_says_otherwise() -> None:

@@ -3,6 +3,9 @@
 It is made through the store's own doors, judged by the rules, and the same at every run.
 """
 
+import functools
+import shutil
+import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from rules.notices import service_gap, sos_raised
 from rules.obligations import Known, flip, settle
 from store import obligations, registry
 from store.arrivals import ArrivalBook
-from store.database import open_engine, upgrade, writing
+from store.database import open_engine, writing
 from store.entries import EntryKind, EntryRow, ViaCode, append, next_id
 from store.events import raise_notices
 from store.evidence import reads_for
@@ -23,6 +26,7 @@ from store.hazards import take_step
 from store.listings import CHECKPOINT, DEVICE, PERSON, SITE
 from store.presence import PresenceBook
 from store.quarantine import QuarantineBook, Suspect
+from tests.blank import blank
 
 REGISTRY = """\
 calendar: every-day
@@ -76,10 +80,22 @@ READS = (
 )
 
 
+_FOLDER = tempfile.TemporaryDirectory(prefix="gridbeat-filled-")
+
+
 def fill(folder: Path) -> str:
     """Make the ledger in `folder` and return its URL."""
-    url = f"sqlite:///{folder / 'gridbeat.db'}"
-    upgrade(url, now=APPLIED)
+    made = _template()
+    for name in ("gridbeat.db", "registry.yaml"):
+        shutil.copy(made / name, folder / name)
+    return f"sqlite:///{folder / 'gridbeat.db'}"
+
+
+@functools.cache
+def _template() -> Path:
+    """The filled ledger, made once a process; its WAL is in it."""
+    folder = Path(_FOLDER.name)
+    url = blank(folder / "gridbeat.db")
     path = folder / "registry.yaml"
     path.write_text(REGISTRY, encoding="utf-8")
     engine = open_engine(url)
@@ -95,7 +111,7 @@ def fill(folder: Path) -> str:
         _sos(connection)
         _quarantine(connection)
     engine.dispose()
-    return url
+    return folder
 
 
 def _ids(connection: Connection, table: object) -> dict[str, int]:

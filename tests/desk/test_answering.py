@@ -11,9 +11,10 @@ from desk.errors import DeskError, UsageError
 from desk.explain import as_json, as_lines, explain
 from desk.spans import Asked, substitute
 from store import obligations, registry
-from store.database import open_engine, upgrade, writing
+from store.database import open_engine, writing
 from store.obligations import OBLIGATION
 from store.registry import read_document
+from tests.blank import blank
 from tests.filled import REGISTRY, at
 
 APPLIED = at("2026-09-01T00:00:00+08:00")
@@ -38,8 +39,7 @@ def made(engine: Engine, until: int) -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path / 'gridbeat.db'}"
-    upgrade(url, now=APPLIED)
+    url = blank(tmp_path / "gridbeat.db")
     engine = open_engine(url)
     applied(engine, WITH_LEADERS, APPLIED)
     made(engine, NOW + 86_400_000)

@@ -1,7 +1,6 @@
 """Ledgers and registry files for tests: a real SQLite file each, and random files to apply."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from store.database import open_engine, reading, upgrade
+from store.database import open_engine, reading
 from store.picture import Picture, load_picture
 from store.registry import Holding, Kind, Report, apply, load_holding, read_document
+from tests.blank import blank
 
 NOW = 1_788_235_200_000
 """2026-09-01T12:00:00+08:00, in ms."""
@@ -65,15 +65,10 @@ class Ledger:
 
 @contextmanager
 def a_ledger(folder: Path) -> Iterator[Ledger]:
-    """A new ledger in `folder`, copied from one that was upgraded there once."""
-    template = folder / "template.db"
-    if not template.exists():
-        upgrade(f"sqlite:///{template}", now=NOW)
-    path = folder / "gridbeat.db"
+    """A new ledger in `folder`."""
     for leftover in folder.glob("gridbeat.db*"):
         leftover.unlink()
-    shutil.copy(template, path)
-    engine = open_engine(f"sqlite:///{path}")
+    engine = open_engine(blank(folder / "gridbeat.db"))
     try:
         yield Ledger(engine)
     finally:

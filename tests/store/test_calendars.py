@@ -13,10 +13,11 @@ from ingest.owing import Owing
 from rules.daytables import DayClass, DayRow, DayTable
 from store import registry
 from store.calendars import CALENDAR, Import, Scope, Tables, retire, take
-from store.database import open_engine, reading, upgrade, writing
+from store.database import open_engine, reading, writing
 from store.events import EVENT
 from store.obligations import OBLIGATION
 from store.picture import Picture, load_picture
+from tests.blank import blank
 from tests.filled import at
 
 REGISTRY = """\
@@ -45,8 +46,7 @@ FRIDAY = date(2027, 1, 1)
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path / 'gridbeat.db'}"
-    upgrade(url, now=APPLIED)
+    url = blank(tmp_path / "gridbeat.db")
     made = open_engine(url)
     path = tmp_path / "registry.yaml"
     path.write_text(REGISTRY, encoding="utf-8")

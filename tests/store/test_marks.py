@@ -10,12 +10,13 @@ from sqlalchemy import Connection, Engine, select
 from devices.ids import Instant
 from store import obligations, registry
 from store.arrivals import ArrivalBook
-from store.database import open_engine, upgrade, writing
+from store.database import open_engine, writing
 from store.entries import EntryKind, EntryRow, append, next_id
 from store.events import EVENT, raise_notices
 from store.listings import CHECKPOINT, DEVICE
 from store.marks import DOUBT, MARK, MarkBook, look_again
 from store.picture import load_picture
+from tests.blank import blank
 from tests.filled import at
 
 NOW = at("2026-09-01T00:00:00+08:00")
@@ -43,8 +44,7 @@ sites:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path / 'gridbeat.db'}"
-    upgrade(url, now=NOW)
+    url = blank(tmp_path / "gridbeat.db")
     engine = open_engine(url)
     document = registry.read_document(REGISTRY.encode())
     registry.apply(engine, document, now=NOW, author="t", source="t.yaml")

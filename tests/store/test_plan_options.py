@@ -8,10 +8,11 @@ from sqlalchemy import Engine, select
 
 from rules.promises import Quota, Round
 from store import obligations, registry
-from store.database import open_engine, reading, upgrade, writing
+from store.database import open_engine, reading, writing
 from store.listings import Filter, quotas, rounds
 from store.obligations import OBLIGATION, Plans
 from store.registry import Holding, Kind, RegistryRefused, examine, read_document
+from tests.blank import blank
 from tests.filled import at
 
 FILE = """\
@@ -43,8 +44,7 @@ NOW = at("2026-09-02T00:00:00+08:00")
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path / 'gridbeat.db'}"
-    upgrade(url, now=APPLIED)
+    url = blank(tmp_path / "gridbeat.db")
     made = open_engine(url)
     document = read_document(FILE.encode())
     registry.apply(made, document, now=APPLIED, author="tests", source="f")

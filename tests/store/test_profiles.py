@@ -13,10 +13,11 @@ from desk.profiles import Asked, end, give
 from ingest.ledger import Ledger
 from ingest.owing import Owing
 from store import registry
-from store.database import open_engine, reading, upgrade
+from store.database import open_engine, reading
 from store.obligations import OBLIGATION, Plans
 from store.picture import load_picture
 from store.registry import read_document
+from tests.blank import blank
 from tests.filled import REGISTRY, at
 
 APPLIED = at("2026-09-01T00:00:00+08:00")
@@ -27,8 +28,7 @@ ASKED = Asked(slug="guard", name="重点时段", since="2026-09-01", until="2026
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path / 'gridbeat.db'}"
-    upgrade(url, now=APPLIED)
+    url = blank(tmp_path / "gridbeat.db")
     made = open_engine(url)
     document = read_document(REGISTRY.encode())
     registry.apply(made, document, now=APPLIED, author="tests", source="f")

@@ -8,8 +8,9 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlmodel import SQLModel
 
 from store import tables
-from store.database import open_engine, reading, upgrade, writing
+from store.database import open_engine, reading, writing
 from store.entries import EntryKind, ViaCode
+from tests.blank import blank
 
 NOON = 1_788_235_200_000
 """2026-09-01T12:00:00+08:00, in ms: the first school day."""
@@ -24,8 +25,7 @@ class Ledger:
     """Two schools with two checkpoints, a handheld and a plan each, and one guard."""
 
     def __init__(self, path: Path) -> None:
-        url = f"sqlite:///{path}"
-        upgrade(url, now=NOON)
+        url = blank(path)
         self.engine: Engine = open_engine(url)
         self._counter = itertools.count(1)
         with writing(self.engine) as connection:

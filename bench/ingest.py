@@ -34,7 +34,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.load import Ear, Load, discard_session, encode, publish
-from bench.stand import Service, Stand, process, program, wait_for, wall
+from bench.stand import Service, Stand, fleet, process, program, wait_for, wall
 
 SUBSCRIBER = "bench-subscriber"
 SESSIONS = ("gridbeat-main", "gridbeat-sos", "gridbeat-bulk")
@@ -255,7 +255,7 @@ def tell(words: str) -> None:
 def measure(asked: argparse.Namespace) -> dict[str, object]:
     """Run the pairs and sum them up."""
     with tempfile.TemporaryDirectory(prefix="gridbeat-bench-") as name:
-        stand = Stand(Path(name), asked.devices)
+        stand = Stand(Path(name), fleet(asked.devices))
         live = asked.mode == "live"
         with stand.broker():
             bench = Bench(stand, asked.messages, live=live, profile=asked.profile)

@@ -14,13 +14,14 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from store.addresses import MqttAddress
 
 LINKS = 4
 CHUNK = 50
 """Packets handed to the kernel at once."""
+PACE_S = 0.01
 IN_FLIGHT = 1_000
 """Packets the broker may owe an acknowledgement for, on each connection."""
 LATER = "#" * 13
@@ -133,6 +134,8 @@ class _Link:
     socket: socket.socket
     chunks: Iterator[bytes]
     total: int
+    per_s: float | None = None
+    began: float = field(default_factory=time.monotonic)
     waiting: memoryview | None = None
     sent: int = 0
     answered: int = 0  # bytes
@@ -145,7 +148,14 @@ class _Link:
     def may_send(self) -> bool:
         if self.waiting:
             return True
+        if self.per_s is not None and self.sent > (time.monotonic() - self.began) * self.per_s:
+            return False
         return self.sent < self.total and self.sent - self.acknowledged + CHUNK <= IN_FLIGHT
+
+    @property
+    def wants_to_send(self) -> bool:
+        """Paced, it is asked again at each turn."""
+        return self.may_send or (self.per_s is not None and self.sent < self.total)
 
     def send(self) -> None:
         if not self.waiting:
@@ -155,13 +165,19 @@ class _Link:
         self.waiting = self.waiting[self.socket.send(self.waiting) :]
 
 
-def publish(address: MqttAddress, load: Load) -> None:
-    """Publish it all, as fast as it goes; returns when the last packet is acknowledged.
+def publish(address: MqttAddress, load: Load, per_s: float | None = None) -> None:
+    """Publish it all, as fast as it goes or so many a second, over all connections.
 
+    Returns when the last packet is acknowledged.
     Raises TimeoutError when the broker says nothing for a minute, ConnectionError when it hangs up.
     """
     links = [
-        _Link(connect(address, f"load-{number}"), iter(stream), _packets(load, number))
+        _Link(
+            connect(address, f"load-{number}"),
+            iter(stream),
+            _packets(load, number),
+            per_s and per_s / LINKS,
+        )
         for number, stream in enumerate(load.streams)
     ]
     with selectors.DefaultSelector() as selector:
@@ -169,6 +185,8 @@ def publish(address: MqttAddress, load: Load) -> None:
             link.socket.setblocking(False)
             selector.register(link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, link)
         while any(link.acknowledged < link.total for link in links):
+            if per_s is not None:
+                time.sleep(PACE_S)
             _turn(selector)
     for link in links:
         link.socket.close()
@@ -183,13 +201,16 @@ class Ear:
         self._link.sendall(b"\x82" + _length(len(body)) + body)
         if self._link.recv(5, socket.MSG_WAITALL)[4:] != b"\x00":
             raise ConnectionError(f"the broker refused the subscription to {topic}")
+        self._link.settimeout(None)  # nothing may be said for long
         self._heard = bytearray()
+        self._came: list[tuple[int, int]] = []
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def _listen(self) -> None:
         while came := self._link.recv(65_536):
             self._heard += came
+            self._came.append((len(self._heard), time.time_ns() // 1_000_000))
 
     def close(self) -> None:
         """Hang up."""
@@ -199,7 +220,12 @@ class Ear:
 
     def messages(self) -> Iterator[tuple[str, bytes]]:
         """What has come so far whole: topic and payload."""
-        heard, at = bytes(self._heard), 0
+        return ((topic, payload) for _, topic, payload in self.timed())
+
+    def timed(self) -> Iterator[tuple[int, str, bytes]]:
+        """The same, each with the instant at which its last byte was there (ms since the epoch)."""
+        came, heard, at = iter(list(self._came)), bytes(self._heard), 0
+        until, when = next(came, (0, 0))
         while at < len(heard):
             size = shift = 0
             start = at + 1
@@ -211,7 +237,9 @@ class Ear:
             at = start + size
             if at <= len(heard) and heard[start - 1] < 0x80:
                 end = start + 2 + int.from_bytes(heard[start : start + 2], "big")
-                yield heard[start + 2 : end].decode(), heard[end:at]
+                while until < at:
+                    until, when = next(came, (at, when))
+                yield when, heard[start + 2 : end].decode(), heard[end:at]
 
 
 def _packets(load: Load, number: int) -> int:
@@ -235,6 +263,6 @@ def _turn(selector: selectors.BaseSelector) -> None:
             link.answered += len(answer)
         if events & selectors.EVENT_WRITE and link.may_send:
             link.send()
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.may_send else 0)
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_send else 0)
         if wanted != key.events:
             selector.modify(key.fileobj, wanted, link)

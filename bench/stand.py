@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from bench.load import Handheld
 from desk import broker
 from store import registry
@@ -82,11 +84,19 @@ def process(argv: Sequence[str], **how: object) -> Iterator[subprocess.Popen[byt
 
 
 class Stand:
-    """The broker and the ledger. `fleet` are the registered devices."""
+    """The broker and the ledger. `fleet` are the devices that the load comes from.
 
-    def __init__(self, folder: Path, devices: int) -> None:
+    `fill(engine)` writes the registry; without it, the fleet's own is applied.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        fleet: Sequence[Handheld],
+        fill: Callable[[Engine], None] | None = None,
+    ) -> None:
         self.folder = folder
-        self.fleet = fleet(devices)
+        self.fleet = tuple(fleet)
         self.database = folder / "gridbeat.db"
         made = broker.init(folder / "broker", port=free_port())
         if made.mqtt_url is None:
@@ -95,13 +105,16 @@ class Stand:
         self.address = MqttAddress.parse(made.mqtt_url)
         url = f"sqlite:///{self.database}"
         upgrade(url, now=wall())
-        now = wall() - wall() % MINUTE_MS
         engine = open_engine(url)
+        (fill or self._apply)(engine)
+        engine.dispose()
+        self.connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
+
+    def _apply(self, engine: Engine) -> None:
+        now = wall() - wall() % MINUTE_MS
         document = registry.read_document(registry_text(self.fleet, now).encode())
         # as of a minute ago: rounds are owed that open after that, so the present one is
         registry.apply(engine, document, now=now - 1, author="bench", source="bench")
-        engine.dispose()
-        self.connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)
 
     @contextmanager
     def broker(self) -> Iterator[None]:
@@ -114,8 +127,11 @@ class Stand:
                 yield
 
     @contextmanager
-    def service(self, sampled: Path | None = None) -> Iterator["Service"]:
-        """Run `gridbeat ingest`, ready; with `sampled`, a profile of it is written there."""
+    def service(self, sampled: Path | None = None, *, ready: bool = True) -> Iterator["Service"]:
+        """Run `gridbeat ingest`; with `sampled`, a profile of it is written there.
+
+        `ready` false: go on as soon as its process has been started.
+        """
         port = free_port()
         command = [str(Path(sys.executable).with_name("gridbeat")), "ingest"]
         if sampled is not None:
@@ -130,7 +146,8 @@ class Stand:
         }
         with (self.folder / "service.log").open("ab") as log:
             with process(command, env=env, cwd=self.folder, stdout=log, stderr=log) as running:
-                wait_for("the service is ready", lambda: _ready(running, port), START_S, 0.05)
+                if ready:
+                    wait_for("the service is ready", lambda: _ready(running, port), START_S, 0.05)
                 yield Service(running.pid)
             if running.returncode != 0:
                 raise RuntimeError(f"the service ended with {running.returncode}: {self.tail()}")
@@ -166,6 +183,11 @@ class Service:
         """CPU it has used, all threads, user and system (proc(5): utime, stime; 10 ms steps)."""
         stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self) -> float:
+        """What of it is in memory now (proc(5): statm), MiB."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _ready(running: subprocess.Popen[bytes], port: int) -> bool:

@@ -304,7 +304,7 @@ class Service:
             self._markers.plan(wake)
 
     def _on_connection(self, connected: bool) -> None:
-        if self._ending:  # we hang up: that is no fault of the broker's
+        if self._ending or self._disk_low:  # we hang up: that is no fault of the broker's
             return
         self._health.because("broker", None if connected else "not connected to the broker")
         log.info(
@@ -407,6 +407,7 @@ class Service:
         if low is self._disk_low:
             return
         self._disk_low = low
+        self._watch.hold_back(hung_up=low)
         why = f"{free} MiB of disk are free, {floor} must stay: make room, it goes on by itself"
         self._health.because("disk", why if low else None)
         log.log(

@@ -34,6 +34,8 @@ PAGE = 50
 """Obligations judged in one transaction, so that it stays under 50 ms."""
 GIVE_UP_MS = 60_000
 """How long a due instant waits for its marker (contract §6)."""
+NEVER = 2**53
+LONGEST_SLEEP_S = 3_600
 PUSH_BACK_MS = 300_000
 """When an obligation whose rule raised is looked at again; the others go on."""
 
@@ -84,6 +86,11 @@ class Watch:
         if self._gap is None:
             self._gap, self._gap_known = gap, known
 
+    def hold_back(self, *, hung_up: bool) -> None:
+        """While we have hung up ourselves, a marker that does not come back means nothing."""
+        if self._given_up_at is not None:
+            self._given_up_at = NEVER if hung_up else self._clock.now() + GIVE_UP_MS
+
     def poke(self) -> None:
         """Something judged wants another look."""
         self._some.set()
@@ -108,7 +115,7 @@ class Watch:
         wait = None
         if wake is not None and self._given_up_at is not None:
             patience = max(wake + GIVE_UP_MS, self._given_up_at) - self._clock.now()
-            wait = max(patience, 0) / 1_000 + 1
+            wait = min(max(patience, 0) / 1_000 + 1, LONGEST_SLEEP_S)
         try:
             async with asyncio.timeout(wait):
                 await self._some.wait()

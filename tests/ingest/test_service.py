@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -375,3 +376,27 @@ def points(influx: Server, measurements: Iterable[str]) -> dict[str, int]:
             rows = json.load(said)["results"][0].get("series", [])
         found[name] = max(filter(None, rows[0]["values"][0][1:])) if rows else 0
     return found
+
+
+def test_below_the_disks_floor_nothing_is_read_and_nothing_is_lost(tmp_path, quiet_broker):
+    """Not ready, in words; no record taken, no outage of the broker told; it goes on by itself."""
+    floor = "GRIDBEAT_DISK_FLOOR_MB"
+    with (
+        a_service(tmp_path, quiet_broker.port, REGISTRY) as service,
+        a_wire(quiet_broker.port) as wire,
+    ):
+        service.stop()
+        before = service.environment.pop(floor, None)
+        service.environment[floor] = str(2**40)
+        service.launch()
+        until(lambda: "disk" in service.get("/readyz")[1], "the word of the disk")
+        wire.say(up("checkin"), checkin(1, now_ms()))
+        time.sleep(1.5)  # a batch takes milliseconds
+        assert service.value("SELECT count(*) FROM entry") == 0
+        assert service.rows("SELECT what FROM outage WHERE until IS NULL") == []
+        service.stop()
+        service.environment.pop(floor)
+        if before is not None:
+            service.environment[floor] = before
+        service.start()
+        wire.receipt("hh-1", 1)

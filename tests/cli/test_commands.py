@@ -233,6 +233,7 @@ def test_an_event_is_acknowledged(tmp_path: Path) -> None:
     assert len(every) == len(held) + 1
 
 
+@pytest.mark.slow
 def test_one_of_each_is_shown(filled: Gridbeat) -> None:
     """`hazard show` has the steps, `quarantine show --raw` the very bytes."""
     hazard = json.loads(filled("hazard", "show", "hh-0101/0/5", "--json").stdout)
@@ -285,6 +286,7 @@ def test_doctor_says_what_is_wrong(empty: Gridbeat) -> None:
     assert done.returncode in (3, 4)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away(filled: Gridbeat) -> None:
     """`gridbeat … --json | head -1` ends without a word on stderr."""
     process = filled.start("checkin", "list", "--json")

@@ -94,6 +94,7 @@ def test_broken_toml_says_where(tmp_path):
         load(str(path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_same_seed_same_acts(name):
     """The same scenario and seed make the same acts; another seed makes others."""
@@ -102,6 +103,7 @@ def test_same_seed_same_acts(name):
     assert one.acts != other.acts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("name", NAMES)
 def test_no_read_falls_on_the_edge_of_an_outage(name, seed):

@@ -370,6 +370,7 @@ def broken_settle(module: ModuleType, right: str, wrong: str) -> Settle:
     return door.settle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("law", "module", "right", "wrong"), BREAKS)
 def test_a_broken_copy_is_caught(law: str, module: ModuleType, right: str, wrong: str) -> None:
     """Each law fails for a copy of the rules in which one thing is wrong."""

@@ -164,6 +164,7 @@ class Device(SQLModel, table=True):
     """A device belongs to a site, or to a grid node and may then report from any site below it."""
 
     __tablename__ = "device"
+    __table_args__ = (Index("device_site", "site_id"),)
     id: int | None = Field(default=None, primary_key=True)
     slug: str = Field(unique=True)
     site_id: int | None = Field(default=None, foreign_key="site.id")
@@ -393,6 +394,7 @@ class Obligation(SQLModel, table=True):
         Index("obligation_site_opens", "site_id", "opens"),
         Index("obligation_quota", "site_id", "opens", sqlite_where=text("kind = 'quota'")),
         Index("obligation_waiting", "site_id", "opens", sqlite_where=text("waiting > 0")),
+        Index("obligation_alarm", "checkpoint_id", sqlite_where=text("alarm = 1")),
     )
     id: int | None = Field(default=None, primary_key=True)
     key: str = Field(unique=True)

@@ -174,7 +174,8 @@ class _Batch:
                 self._connection, key, taken.identity.seq, overtaking=taken.overtaking
             )
             self._receipts[key] = taken.site.slug
-            if not taken.retained:  # a retained one was said some time, not now
+            # a retained one was said some time, not now; of copies the earliest counts (law 3)
+            if not taken.retained and index not in again:
                 now = taken.row.received_at
                 self._writer.presence.heard(self._connection, taken.device.id, now)
             if index not in again:

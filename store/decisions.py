@@ -1,22 +1,25 @@
 """What people decided: an action in the append-only door, and a row by which judges find it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from devices.ids import Instant
 from rules.promises import Decision as Made
 from rules.promises import Do
 from store.entries import NewAction, append_action
+from store.prepared import Prepared
 from store.tables import Decision, Obligation
 
 DECISION = Decision.__table__  # type: ignore[attr-defined]
 OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
 
-_LATEST = select(DECISION).order_by(DECISION.c.id.desc()).limit(1)
-_OF_OBLIGATION = _LATEST.where(DECISION.c.obligation_id == bindparam("it"))
-_OF_ENTRY = _LATEST.where(DECISION.c.entry_id == bindparam("it"))
+_MADE = (DECISION.c.do, DECISION.c.author, DECISION.c.at, DECISION.c.reason)
+_LATEST = select(*_MADE).order_by(DECISION.c.id.desc()).limit(1)
+_OF_OBLIGATION = Prepared(_LATEST.where(DECISION.c.obligation_id == bindparam("it")))
+_OF_ENTRY = Prepared(_LATEST.where(DECISION.c.entry_id == bindparam("it")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +62,16 @@ def look_again(connection: Connection, obligation_id: int) -> None:
 
 def of_obligation(connection: Connection, obligation_id: int) -> Made | None:
     """What holds of an obligation."""
-    row = connection.execute(_OF_OBLIGATION, {"it": obligation_id}).first()
+    row = _OF_OBLIGATION.first(connection, it=obligation_id)
     return None if row is None else _made(row)
 
 
 def of_read(connection: Connection, entry_id: int, identity: str) -> Made | None:
     """What holds of a read."""
-    row = connection.execute(_OF_ENTRY, {"it": entry_id}).first()
+    row = _OF_ENTRY.first(connection, it=entry_id)
     return None if row is None else _made(row, identity)
 
 
-def _made(row: Row[*tuple[Any, ...]], identity: str | None = None) -> Made:
-    return Made(do=Do(row.do), author=row.author, at=row.at, reason=row.reason, read=identity)
+def _made(row: Sequence[Any], identity: str | None = None) -> Made:
+    do, author, at, reason = row
+    return Made(do=Do(do), author=author, at=at, reason=reason, read=identity)

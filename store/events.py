@@ -5,7 +5,7 @@ The revision counts on from the highest of its (kind, subject). A unique key ove
 two writers unable to tell the same change twice.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, 
 from devices.ids import Instant
 from rules.events import EventState, Notice, Severity, event_id
 from store.entries import NewAction, append_action
+from store.prepared import Prepared
 from store.silencing import held
 from store.tables import EventRow, Outbox, Site
 
@@ -45,12 +46,18 @@ class Pending:
     event: RowMapping
 
 
-_LATEST = (
+_LATEST = Prepared(
     select(EVENT)
     .where(EVENT.c.kind == bindparam("kind"), EVENT.c.subject == bindparam("subject"))
     .order_by(EVENT.c.revision.desc())
     .limit(1)
 )
+_SITE_ID = Prepared(select(SITE.c.id).where(SITE.c.slug == bindparam("slug")))
+_COLUMNS = [column.name for column in EVENT.c]
+_RAISE = Prepared(
+    insert(EVENT).returning(EVENT.c.id), columns=[name for name in _COLUMNS if name != "id"]
+)
+_TELL = Prepared(insert(OUTBOX), columns=("channel", "rank", "event_row"))
 
 
 def raise_notices(
@@ -103,7 +110,7 @@ def open_events(connection: Connection, kind: str) -> dict[str, Instant]:
 
 def acknowledge(
     connection: Connection, id_: str, *, author: str, note: str, now: Instant
-) -> RowMapping:
+) -> Mapping[str, Any]:
     """Record that `author` has taken notice of an event, and tell so; returns its new revision.
 
     `id_` is the id of any revision of the event. Raises `UnknownEvent`, or `EventResolved` when it
@@ -166,18 +173,19 @@ def outbox_depth(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(OUTBOX)).scalar_one()
 
 
-def _latest(connection: Connection, kind: str, subject: str) -> RowMapping | None:
-    return connection.execute(_LATEST, {"kind": kind, "subject": subject}).mappings().first()
+def _latest(connection: Connection, kind: str, subject: str) -> Mapping[str, Any] | None:
+    found = _LATEST.first(connection, kind=kind, subject=subject)
+    return None if found is None else dict(zip(_COLUMNS, found, strict=True))
 
 
-def _next_state(latest: RowMapping | None, notice: Notice) -> str:
+def _next_state(latest: Mapping[str, Any] | None, notice: Notice) -> str:
     again = latest is not None and latest["state"] == EventState.ACKNOWLEDGED
     if again and notice.state == EventState.OPEN:
         return EventState.ACKNOWLEDGED.value
     return notice.state.value
 
 
-def _next_data(latest: RowMapping | None, notice: Notice) -> dict[str, Any]:
+def _next_data(latest: Mapping[str, Any] | None, notice: Notice) -> dict[str, Any]:
     """The notice's, and who has acknowledged it: that is not undone by what follows."""
     taken = {} if latest is None else latest["data"]
     return {**notice.data, **{key: taken[key] for key in (ACKNOWLEDGED,) if key in taken}}
@@ -186,12 +194,17 @@ def _next_data(latest: RowMapping | None, notice: Notice) -> dict[str, Any]:
 def _site_id(connection: Connection, slug: str | None) -> int | None:
     if slug is None:
         return None
-    return int(connection.execute(select(SITE.c.id).where(SITE.c.slug == slug)).scalar_one())
+    found = _SITE_ID.first(connection, slug=slug)
+    if found is None:
+        raise LookupError(f"the ledger has no site {slug}")
+    return int(found[0])
 
 
-def _write(connection: Connection, values: dict[str, Any], channel: str = MQTT) -> RowMapping:
+def _write(
+    connection: Connection, values: dict[str, Any], channel: str = MQTT
+) -> Mapping[str, Any]:
     values["event_id"] = event_id(values["kind"], values["subject"], values["revision"])
-    row = connection.execute(insert(EVENT).values(values).returning(EVENT)).mappings().one()
+    ((row,),) = _RAISE.all(connection, **values)
     rank = RANKS[Severity(values["severity"])]
-    connection.execute(insert(OUTBOX).values(channel=channel, rank=rank, event_row=row["id"]))
-    return row
+    _TELL.run(connection, channel=channel, rank=rank, event_row=row)
+    return {"id": row, **values}

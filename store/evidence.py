@@ -10,6 +10,7 @@ from rules.clocks import timing
 from rules.promises import Obligation, Quota, Read, Trust
 from store.decisions import of_read
 from store.entries import EntryKind
+from store.prepared import Prepared
 from store.presence import anything_arrived, reachable_through
 from store.tables import Arrival, Checkpoint, Correction, Device, Entry, Outage, Person
 
@@ -67,16 +68,21 @@ _CORRECTED = (
 )
 
 
+_READS = (Prepared(_AS_TOLD), Prepared(_CORRECTED))
+
+
 def reads_for(
     connection: Connection, site_id: int, promise: Obligation, until: Instant
 ) -> list[Read]:
     """The check-ins of the site in `[opens - early, until)`, by corrected time if there is one."""
     span = {"site": site_id, "since": promise.opens - promise.early, "until": until}
-    queries = (_AS_TOLD, _CORRECTED)
+    rows: list[Sequence[Any]]
     if isinstance(promise.terms, Quota):  # of months of check-ins, only those that count
         here = CHECKPOINT.c.slug.in_(promise.places)
         queries = (_AS_TOLD.where(here), _CORRECTED.where(here))
-    rows = [row for query in queries for row in connection.execute(query, span)]
+        rows = [row for query in queries for row in connection.execute(query, span)]
+    else:
+        rows = [row for query in _READS for row in query.all(connection, **span)]
     return [_read(connection, row, promise.due) for row in rows]
 
 
@@ -137,19 +143,27 @@ def reachable(connection: Connection, site_id: int, since: Instant, until: Insta
     of its own is walked with those of the grid above it, of which any may come: there, only the
     broker counts.
     """
-    cut = select(OUTAGE.c.id).where(
-        OUTAGE.c.what == "broker",
-        OUTAGE.c.since <= since,
-        (OUTAGE.c.until.is_(None)) | (OUTAGE.c.until >= until),
-    )
-    if connection.execute(cut.limit(1)).first() is not None:
+    if _CUT.first(connection, since=since, until=until) is not None:
         return False
-    query = select(DEVICE.c.id, DEVICE.c.heartbeat_ms).where(
-        DEVICE.c.site_id == site_id,
-        (DEVICE.c.retired_at.is_(None)) | (DEVICE.c.retired_at > since),
-    )
-    devices = connection.execute(query).all()
+    devices = _DEVICES.all(connection, site=site_id, since=since)
     return not devices or any(
-        reachable_through(connection, device.id, device.heartbeat_ms, since, until)
-        for device in devices
+        reachable_through(connection, device, heartbeat_ms, since, until)
+        for device, heartbeat_ms in devices
     )
+
+
+_CUT = Prepared(
+    select(OUTAGE.c.id)
+    .where(
+        OUTAGE.c.what == "broker",
+        OUTAGE.c.since <= bindparam("since"),
+        (OUTAGE.c.until.is_(None)) | (OUTAGE.c.until >= bindparam("until")),
+    )
+    .limit(1)
+)
+_DEVICES = Prepared(
+    select(DEVICE.c.id, DEVICE.c.heartbeat_ms).where(
+        DEVICE.c.site_id == bindparam("site"),
+        (DEVICE.c.retired_at.is_(None)) | (DEVICE.c.retired_at > bindparam("since")),
+    )
+)

@@ -6,10 +6,21 @@ was judged from, so that each verdict is written, and told, once.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
-from sqlalchemy import Connection, Row, case, delete, func, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
@@ -20,6 +31,7 @@ from rules.profiles import Profile, on_days, under
 from rules.promises import Gap, Quota, Round, Terms, Verdict
 from rules.promises import Obligation as Promise
 from store.calendars import Tables, version_id
+from store.prepared import Prepared
 from store.profiles import Profiles
 from store.tables import Checkpoint, Obligation, Person, PlanVersion, ProfiledPlan, Site, VerdictRow
 from store.tables import Plan as PlanTable
@@ -43,6 +55,8 @@ LONGEST_MS = 3 * DAY_MS
 """No round or gap is open longer, grace included: a window ends within a day of its opening."""
 LONGEST_QUOTA_MS = (LONGEST_DAYS + 2) * DAY_MS
 LONGEST_EARLY_MS = DAY_MS
+REMEMBERED = 5_000
+"""Plans kept in memory, some 4 KB each: beyond it all are read again as they are needed."""
 LONGEST: Mapping[str, int] = {
     "round": LONGEST_MS,
     "gap": LONGEST_MS,
@@ -274,21 +288,16 @@ def awake(
 
 
 class Plans:
-    """Plan snapshots by version, parsed once. They never change, so they may be kept for good."""
+    """Plan snapshots, parsed once. They never change; `REMEMBERED` of them are kept at most."""
 
     def __init__(self) -> None:
-        self._plans: dict[int, Plan] = {}
-        self._profiled: dict[int, Plan] = {}
+        self._plans: dict[tuple[Prepared, int], Plan] = {}
 
     def of(self, connection: Connection, version_id: int) -> Plan:
         """The plan as it stood in that version."""
-        plan = self._plans.get(version_id)
-        if plan is None:
-            query = select(VERSION.c.terms).where(VERSION.c.id == version_id)
-            plan = self._plans[version_id] = Plan.from_json(connection.execute(query).scalar_one())
-        return plan
+        return self._snapshot(connection, _VERSION_TERMS, version_id)
 
-    def promise(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Promise:
+    def promise(self, connection: Connection, row: "Row[*tuple[Any, ...]] | _Sibling") -> Promise:
         """The obligation a row of the table stands for, as the rules know it."""
         plan = self.owed_by(connection, row)
         return Promise(
@@ -304,15 +313,22 @@ class Plans:
             profiles=plan.profiles,
         )
 
-    def owed_by(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> Plan:
+    def owed_by(self, connection: Connection, row: "Row[*tuple[Any, ...]] | _Sibling") -> Plan:
         """The plan as it was for one obligation, with the special periods that held for it."""
-        number = row.profiled_id
-        if number is None:
+        if row.profiled_id is None:
             return self.of(connection, row.plan_version_id)
-        if number not in self._profiled:
-            query = select(PROFILED.c.terms).where(PROFILED.c.id == number)
-            self._profiled[number] = Plan.from_json(connection.execute(query).scalar_one())
-        return self._profiled[number]
+        return self._snapshot(connection, _PROFILED_TERMS, row.profiled_id)
+
+    def _snapshot(self, connection: Connection, terms: Prepared, number: int) -> Plan:
+        plan = self._plans.get((terms, number))
+        if plan is None:
+            found = terms.first(connection, it=number)
+            if found is None:
+                raise LookupError(f"the ledger has no snapshot {number} of a plan")
+            if len(self._plans) >= REMEMBERED:
+                self._plans.clear()
+            plan = self._plans[terms, number] = Plan.from_json(found[0])
+        return plan
 
 
 def _terms(plan: Plan, key: str) -> Terms:
@@ -326,16 +342,44 @@ def siblings(
 ) -> tuple[Promise, ...]:
     """The other rounds of the same plan that a read within this one might serve instead."""
     early = plans.of(connection, row.plan_version_id).early
-    query = select(OBLIGATION).where(
-        OBLIGATION.c.site_id == row.site_id,
-        OBLIGATION.c.opens > row.opens - LONGEST[row.kind],
-        OBLIGATION.c.opens < row.due + early,
-        OBLIGATION.c.due > row.opens - early,
-        OBLIGATION.c.plan_id == row.plan_id,
-        OBLIGATION.c.kind == ("quota" if row.kind == "quota" else "round"),
-        OBLIGATION.c.id != row.id,
+    others = _SIBLINGS.all(
+        connection,
+        it=row.id,
+        site=row.site_id,
+        plan=row.plan_id,
+        kind="quota" if row.kind == "quota" else "round",
+        since=row.opens - LONGEST[row.kind],
+        begins=row.opens - early,
+        ends=row.due + early,
     )
-    return tuple(plans.promise(connection, other) for other in connection.execute(query))
+    return tuple(plans.promise(connection, _Sibling(*other)) for other in others)
+
+
+class _Sibling(NamedTuple):
+    """What of a row of the table says what it owes, and when."""
+
+    key: str
+    opens: Instant
+    closes: Instant
+    due: Instant
+    scored: bool
+    plan_version_id: int
+    profiled_id: int | None
+
+
+_SIBLINGS = Prepared(
+    select(*(OBLIGATION.c[name] for name in _Sibling._fields)).where(
+        OBLIGATION.c.site_id == bindparam("site"),
+        OBLIGATION.c.opens > bindparam("since"),
+        OBLIGATION.c.opens < bindparam("ends"),
+        OBLIGATION.c.due > bindparam("begins"),
+        OBLIGATION.c.plan_id == bindparam("plan"),
+        OBLIGATION.c.kind == bindparam("kind"),
+        OBLIGATION.c.id != bindparam("it"),
+    )
+)
+_VERSION_TERMS = Prepared(select(VERSION.c.terms).where(VERSION.c.id == bindparam("it")))
+_PROFILED_TERMS = Prepared(select(PROFILED.c.terms).where(PROFILED.c.id == bindparam("it")))
 
 
 # Verdicts -----------------------------------------------------------------------------------------
@@ -345,51 +389,62 @@ def last_verdict(connection: Connection, row: Row[*tuple[Any, ...]]) -> Verdict 
     """The verdict that holds, or None while none was given."""
     if row.revision == 0:
         return None
-    query = select(VERDICT.c.document).where(
-        VERDICT.c.obligation_id == row.id, VERDICT.c.revision == row.revision
-    )
-    return Verdict.from_json(connection.execute(query).scalar_one())
+    found = _DOCUMENT.first(connection, it=row.id, revision=row.revision)
+    if found is None:
+        raise LookupError(f"the ledger has no revision {row.revision} of {row.key}")
+    return Verdict.from_json(found[0])
 
 
 def put_off(connection: Connection, row: Row[*tuple[Any, ...]], wake: Instant | None) -> None:
     """Look again at `wake`; nothing was said."""
-    same = (OBLIGATION.c.id == row.id) & (OBLIGATION.c.revision == row.revision)
-    connection.execute(update(OBLIGATION).where(same).values(wake=wake))
+    _PUT_OFF.run(connection, it=row.id, found=row.revision, wake=wake)
 
 
 def flipped(
     connection: Connection, row: Row[*tuple[Any, ...]], verdict: Verdict, now: Instant
 ) -> bool:
     """Write a verdict as the obligation's next revision; False when another worker was first."""
-    breached = any(stretch.ended_at is None for stretch in verdict.stretches)
-    taken = connection.execute(
-        update(OBLIGATION)
-        .where(OBLIGATION.c.id == row.id, OBLIGATION.c.revision == row.revision)
-        .values(
-            revision=row.revision + 1,
-            standing=verdict.standing.value,
-            visited=sum(verdict.visits.values()) if row.kind == "quota" else len(verdict.visited),
-            waiting=len(verdict.waiting),
-            wake=verdict.wake,
-            alarm=breached,
-        )
+    taken = _FLIP.run(
+        connection,
+        it=row.id,
+        found=row.revision,
+        revision=row.revision + 1,
+        standing=verdict.standing.value,
+        visited=sum(verdict.visits.values()) if row.kind == "quota" else len(verdict.visited),
+        waiting=len(verdict.waiting),
+        wake=verdict.wake,
+        alarm=any(stretch.ended_at is None for stretch in verdict.stretches),
     )
-    if taken.rowcount == 0:
+    if taken == 0:
         return False
-    connection.execute(
-        insert(VERDICT).values(
-            obligation_id=row.id,
-            revision=row.revision + 1,
-            standing=verdict.standing.value,
-            at=verdict.at,
-            judged_at=now,
-            reason=verdict.reason.value,
-            missing=list(verdict.missing),
-            late=list(verdict.late),
-            document=verdict.to_json(),
-        )
+    _ADD.run(
+        connection,
+        obligation_id=row.id,
+        revision=row.revision + 1,
+        standing=verdict.standing.value,
+        at=verdict.at,
+        judged_at=now,
+        reason=verdict.reason.value,
+        missing=list(verdict.missing),
+        late=list(verdict.late),
+        document=verdict.to_json(),
     )
     return True
+
+
+_DOCUMENT = Prepared(
+    select(VERDICT.c.document).where(
+        VERDICT.c.obligation_id == bindparam("it"), VERDICT.c.revision == bindparam("revision")
+    )
+)
+_AS_FOUND = update(OBLIGATION).where(
+    OBLIGATION.c.id == bindparam("it"), OBLIGATION.c.revision == bindparam("found")
+)
+_PUT_OFF = Prepared(_AS_FOUND, columns=("wake",))
+_FLIP = Prepared(_AS_FOUND, columns=("revision", "standing", "visited", "waiting", "wake", "alarm"))
+_ADD = Prepared(
+    insert(VERDICT), columns=[column.name for column in VERDICT.c if column.name != "id"]
+)
 
 
 # Evidence that comes after the fact ---------------------------------------------------------------

@@ -5,14 +5,16 @@ it became reachable or not (its will, its last word, its first). The rules ask b
 the site reachable through a window, did anything arrive from the device since it read that tag.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
 from devices.messages import Status
+from store.prepared import Prepared
 from store.tables import Contact, DeviceState, Entry, Presence
 
 CONTACT = Contact.__table__  # type: ignore[attr-defined]
@@ -185,14 +187,10 @@ def reachable_through(
     if heartbeat_ms is None or not spans:
         return bool(spans)
     silence = round(heartbeat_ms * SILENCES)
-    heard = select(CONTACT.c.since, CONTACT.c.until).where(
-        CONTACT.c.device_id == device_id,
-        CONTACT.c.since < until,
-        CONTACT.c.until > since - silence,
-    )
+    heard = _CONTACTS.all(connection, device=device_id, ends=since - silence, begins=until)
     return any(
-        begin < contact.until + silence and contact.since < end
-        for contact in connection.execute(heard)
+        begin < heard_until + silence and heard_since < end
+        for heard_since, heard_until in heard
         for begin, end in spans
     )
 
@@ -201,15 +199,9 @@ def _online(
     connection: Connection, device_id: int, since: Instant, until: Instant
 ) -> list[tuple[Instant, Instant]]:
     """The spans of `[since, until)` in which its last word was that it is there."""
-    mine = select(PRESENCE.c.at, PRESENCE.c.online).where(PRESENCE.c.device_id == device_id)
-    latest = mine.where(PRESENCE.c.at <= since).order_by(PRESENCE.c.at.desc(), PRESENCE.c.id.desc())
-    before = connection.execute(latest.limit(1)).first()
-    within = mine.where(PRESENCE.c.at > since, PRESENCE.c.at < until)
-    turns = [(since, before is not None and before.online)]
-    turns += [
-        (turn.at, turn.online)
-        for turn in connection.execute(within.order_by(PRESENCE.c.at, PRESENCE.c.id))
-    ]
+    before = _TURN_BEFORE.first(connection, device=device_id, since=since)
+    turns: list[Sequence[Any]] = [(since, before is not None and before[1])]
+    turns += _TURNS_WITHIN.all(connection, device=device_id, since=since, until=until)
     ends = [at for at, _ in turns[1:]] + [until]
     return [(at, end) for (at, online), end in zip(turns, ends, strict=True) if online]
 
@@ -218,7 +210,23 @@ def anything_arrived(
     connection: Connection, device_id: int, since: Instant, until: Instant
 ) -> bool:
     """Whether anything arrived from the device in `[since, until)`, to within `CONTACT_GAP_MS`."""
-    touching = exists().where(
-        CONTACT.c.device_id == device_id, CONTACT.c.since < until, CONTACT.c.until >= since
+    touching = _TOUCHING.first(connection, device=device_id, begins=until, ends=since)
+    return touching is not None
+
+
+_TURNS = select(PRESENCE.c.at, PRESENCE.c.online).where(PRESENCE.c.device_id == bindparam("device"))
+_TURN_BEFORE = Prepared(
+    _TURNS.where(PRESENCE.c.at <= bindparam("since"))
+    .order_by(PRESENCE.c.at.desc(), PRESENCE.c.id.desc())
+    .limit(1)
+)
+_TURNS_WITHIN = Prepared(
+    _TURNS.where(PRESENCE.c.at > bindparam("since"), PRESENCE.c.at < bindparam("until")).order_by(
+        PRESENCE.c.at, PRESENCE.c.id
     )
-    return bool(connection.execute(select(touching)).scalar())
+)
+_BEGUN = select(CONTACT.c.since, CONTACT.c.until).where(
+    CONTACT.c.device_id == bindparam("device"), CONTACT.c.since < bindparam("begins")
+)
+_CONTACTS = Prepared(_BEGUN.where(CONTACT.c.until > bindparam("ends")))
+_TOUCHING = Prepared(_BEGUN.where(CONTACT.c.until >= bindparam("ends")).limit(1))

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, bindparam, insert, or_, select, update
 
 from devices.ids import Instant
 from rules.promises import Decision, Do
 from store.entries import NewAction, append_action
+from store.prepared import Prepared
 from store.tables import Excuse, Obligation, Person, Plan, Silence, Site, Substitution
 
 EXCUSE = Excuse.__table__  # type: ignore[attr-defined]
@@ -66,20 +67,24 @@ def excuse(
 
 def excuse_of(connection: Connection, row: Row[*tuple[Any, ...]]) -> Decision | None:
     """The excuse that covers an obligation, the one given first, as a decision about it."""
-    query = (
-        select(EXCUSE)
-        .where(
-            EXCUSE.c.site_id == row.site_id,
-            EXCUSE.c.until > row.opens,
-            EXCUSE.c.since <= row.opens,
-            or_(EXCUSE.c.plan_id.is_(None), EXCUSE.c.plan_id == row.plan_id),
-        )
-        .order_by(EXCUSE.c.id)
-    )
-    found = connection.execute(query.limit(1)).first()
+    found = _EXCUSE_OF.first(connection, site=row.site_id, plan=row.plan_id, opens=row.opens)
     if found is None:
         return None
-    return Decision(do=Do.EXCUSE, author=found.author, at=found.made_at, reason=found.reason)
+    author, made_at, reason = found
+    return Decision(do=Do.EXCUSE, author=author, at=made_at, reason=reason)
+
+
+_EXCUSE_OF = Prepared(
+    select(EXCUSE.c.author, EXCUSE.c.made_at, EXCUSE.c.reason)
+    .where(
+        EXCUSE.c.site_id == bindparam("site"),
+        EXCUSE.c.until > bindparam("opens"),
+        EXCUSE.c.since <= bindparam("opens"),
+        or_(EXCUSE.c.plan_id.is_(None), EXCUSE.c.plan_id == bindparam("plan")),
+    )
+    .order_by(EXCUSE.c.id)
+    .limit(1)
+)
 
 
 def silence(connection: Connection, kind: str | None, site_id: int | None, span: Spanned) -> int:

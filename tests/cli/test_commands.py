@@ -55,9 +55,8 @@ COMMANDS = """
     ingest|demo|status|doctor|db upgrade|db backup|registry apply|broker init|device enroll|
     device list|checkin list|round list|round explain|gap list|event list|event watch|event ack|
     hazard list|hazard show|quarantine list|quarantine show|config show|series status|
-    series rebuild|series ask|quota list|plan preview|plan excuse|plan substitute|silence add|silence list|
-    calendar show|calendar import|calendar check|calendar list|
-    calendar retire
+    series rebuild|series ask|quota list|plan preview|plan excuse|plan substitute|silence add|
+    silence list|calendar show|calendar import|calendar check|calendar list|calendar retire
 """
 
 

@@ -17,7 +17,7 @@ HOUR = 3_600_000
 
 
 def test_a_hundred_rounds_overdue_at_start_are_one_digest(tmp_path: Path) -> None:
-    """What waited with the broker counts; what was missed is told once, and stands in the ledger."""
+    """What waited with the broker counts; what was missed is told once, and is in the ledger."""
     with (
         mosquitto(["set_tcp_nodelay true"]) as broker,
         a_service(tmp_path, broker.port, REGISTRY) as service,
@@ -51,5 +51,8 @@ def test_a_hundred_rounds_overdue_at_start_are_one_digest(tmp_path: Path) -> Non
         soon = now_ms()
         late = owe(service.engine, soon, soon + 1_500)
         assert wire.event("round.missed", late)["state"] == "open"
-        first = "SELECT document FROM verdict JOIN obligation o ON o.id = obligation_id WHERE o.key = :k"
+        first = (
+            "SELECT document FROM verdict JOIN obligation o ON o.id = obligation_id"
+            " WHERE o.key = :k"
+        )
         until(lambda: service.rows(first, k=keys[49]), "the walked round")

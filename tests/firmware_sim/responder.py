@@ -5,6 +5,8 @@ import json
 
 import aiomqtt
 
+from firmware_sim.wire import CLOCK_TOPIC
+
 
 class Responder:
     """Receipts every record it hears; `deaf` makes it swallow what comes without an answer."""
@@ -13,6 +15,7 @@ class Responder:
         self._port = port
         self.ledger = ledger
         self.deaf = False
+        self.now = 0
         self.log: list[tuple[str, bytes]] = []
         self.kept: dict[tuple[str, int], dict[int, dict]] = {}
         self.ready = asyncio.Event()
@@ -28,6 +31,8 @@ class Responder:
                 if "down" in parts or self.deaf:
                     continue
                 self.log.append((topic, message.payload))
+                if topic == CLOCK_TOPIC:
+                    self.now = json.loads(message.payload)["now"]
                 if len(parts) == 6 and parts[4] == "up":
                     await self._receipt(client, parts, message.payload)
 
@@ -47,5 +52,5 @@ class Responder:
         upto = max(seqs, default=0)
         missing = [[seq, seq] for seq in range(1, upto) if seq not in seqs][:32]
         receipt = {"ledger": self.ledger, "epoch": epoch, "upto": upto, "missing": missing}
-        receipt |= {"photos": [], "now": 0}
+        receipt |= {"photos": [], "now": self.now}
         await client.publish(f"patrol/v1/{site}/{device}/down/receipt", json.dumps(receipt))

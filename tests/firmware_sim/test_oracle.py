@@ -1,6 +1,7 @@
 """The oracle at the boundaries of contract section 6, one law a test."""
 
 import datetime as dt
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -122,6 +123,14 @@ def test_late_evidence_waits_for_review_when_the_device_was_heard():
     late = visit("a", at("15T22:10"), delivered=at("15T23:30"))
     arrivals = {"d1": [at("15T22:10"), at("15T23:30")]}
     assert round_of([late], arrivals=arrivals).verdict == "missed"
+
+
+def test_late_evidence_of_a_clock_nobody_can_vouch_for_waits_for_review():
+    """Ahead, slow or unproven: it counts before due and not after."""
+    links = {"d1": [(at("15T12:00"), at("15T22:05"))]}
+    for delivered, verdict in ((at("15T23:04"), "incomplete"), (at("15T23:30"), "missed")):
+        late = replace(visit("a", at("15T22:10"), delivered), counts_late=False)
+        assert round_of([late], links=links).verdict == verdict
 
 
 def test_delivered_exactly_at_due_is_late_evidence():

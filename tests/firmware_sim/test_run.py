@@ -25,7 +25,7 @@ from firmware_sim.reading import load
 from tests.firmware_sim.responder import Responder
 from tests.servers import Server, mosquitto
 
-NAMES = ("normal-day", "offline-burst", "bad-night")
+NAMES = ("normal-day", "offline-burst", "bad-night", "wrong-clocks", "found-later")
 
 
 @pytest.fixture

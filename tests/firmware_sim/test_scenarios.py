@@ -1,11 +1,13 @@
 """Scenarios: what is refused and how, what a seed fixes, and what the built-in ones hold."""
 
+import datetime as dt
 import tomllib
 
 import pytest
 
 from firmware_sim.access import AccessError, read_access
 from firmware_sim.guards import Do, walk
+from firmware_sim.plans import occasions
 from firmware_sim.reading import built_in, load, parse
 from firmware_sim.scenario import ScenarioError
 
@@ -65,6 +67,20 @@ def test_the_least_scenario_is_two_times():
             '[[hazard]]\ndevice = "hh-0101"\nat = 2026-09-15T10:00:00\ncheckpoint = "moon"',
             r"mine.hazard\[1\].checkpoint: school-01 has no 'moon': gate-east",
         ),
+        ('[[clock]]\nahead = "7m"', r"mine.clock\[1\]: `device` is missing"),
+        (
+            '[[clock]]\ndevice = "hh-0101"\nahead = "7m"\nbehind = "1m"',
+            r"mine.clock\[1\]: one of `ahead`, `behind` and `shows` is enough",
+        ),
+        (
+            '[[clock]]\ndevice = "hh-0101"\nahead = "-7m"',
+            r"mine.clock\[1\].ahead: '-7m' is no length of time",
+        ),
+        (
+            '[[handheld]]\ndevice = "hh-0101"\nuptimes = "no"',
+            r"mine.handheld\[1\].uptimes: true or false was expected",
+        ),
+        ("marker = 1", "mine.marker: 1 is no length of time"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(text, words):
@@ -124,6 +140,73 @@ def test_outages_of_a_device_do_not_overlap(name, seed):
         if act.do in (Do.CUT, Do.MEND):
             assert held.get(act.device, True) is (act.do is Do.CUT)
             held[act.device] = act.do is Do.MEND
+
+
+@pytest.mark.parametrize(
+    ("text", "shows"),
+    [
+        ("", lambda at: at),
+        ('ahead = "7m"', lambda at: at + 420_000),
+        ('behind = "2h"', lambda at: at - 7_200_000),
+        ('loses = "24s"', lambda at: at - (at - load("normal-day").starts) // 3600),
+        ("shows = 2000-01-01T00:00:00Z\nstands = true", lambda _at: 946_684_800_000),
+    ],
+)
+def test_a_clock_is_set_as_it_is_written(text, shows):
+    """Ahead, behind, losing so much a day, standing: from the start where no time is given."""
+    made = scenario(f'[[clock]]\ndevice = "hh-0101"\n{text}')
+    (clock,) = made.clocks
+    for later in (0, 3_600_000, 36_000_000):
+        at = made.starts + later
+        assert clock.setting.tells(at) == shows(at)
+
+
+def test_a_clock_steps_with_the_network_on_half_seconds():
+    """As outages do: never at the very instant of a read."""
+    made = scenario('[[clock]]\ndevice = "hh-0101"\nfrom = 2026-09-15T12:00:00\nahead = "1m"')
+    assert made.clocks[0].setting.since % 1000 == 500
+
+
+def opened(name: str) -> dict[str, list[str]]:
+    """By plan, the local times at which the rounds of a scenario open and close."""
+    played = load(name)
+    found: dict[str, list[str]] = {}
+    for o in occasions(played.registry, played.starts, played.ends):
+        opens, closes = (
+            dt.datetime.fromtimestamp(t / 1000, played.zone) for t in (o.opens, o.closes)
+        )
+        found.setdefault(o.plan.id, []).append(f"{opens:%d %H:%M%z}-{closes:%H:%M%z}")
+    return found
+
+
+def test_in_the_night_of_autumn_an_hour_comes_twice():
+    """`opens` is the first occurrence, `closes` the last; nothing is owed twice."""
+    found = opened("dst-night")
+    assert found["turning"] == ["25 01:30+0200-02:30+0100"]
+    assert found["within"] == ["25 02:00+0200-03:00+0100"]
+    assert found["out"] == ["25 02:30+0200-03:30+0100"]
+
+
+def test_in_the_night_of_spring_an_hour_is_skipped():
+    """What does not exist is the first instant after the jump; an empty window is not owed."""
+    found = opened("dst-night-spring")
+    assert found["turning"] == ["29 01:30+0100-03:00+0200"]
+    assert "within" not in found
+    assert found["out"] == ["29 03:00+0200-03:30+0200"]
+
+
+def test_every_day_of_the_makeup_week_owes_what_its_class_says():
+    """A make-up Saturday and Sunday are school days, feasts are not, whatever day of the week."""
+    days = {
+        plan: {opening[:2] for opening in openings}
+        for plan, openings in opened("makeup-week").items()
+    }
+    assert days["makeup"] == {"20", "10"}
+    assert days["school"] == {"20", "21", "22", "23", "24", "28", "29", "30", "08", "09", "10"}
+    assert days["feast"] == {"25", "26", "27", "01", "02", "03", "04", "05", "06", "07"}
+    assert days["weekend"] == {"19", "11"}
+    assert days["idle"] == days["feast"] | days["weekend"]
+    assert days["dorm-gap"] == days["night"] == days["school"]
 
 
 def test_shifted_scenarios_keep_their_wall_times():

@@ -9,24 +9,39 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from firmware_sim.arrival import Claim, Dated, Post, Word
 from firmware_sim.guards import Act, Omission
 from firmware_sim.oracle import Course, Verdicts, Visit
-from firmware_sim.wire import Kind, Record
+from firmware_sim.wire import Kind, Moment, Publication, Record
 
 
 @dataclass(slots=True)
 class Told:
-    """A record a device made, with the instant at which it was first delivered."""
+    """A record a device made at `at` (true time), and its first delivery.
+
+    `moment`: what the device's clocks were at that delivery. `dated`: when it happened by what was
+    delivered, once all markers are known.
+    """
 
     device: str
     record: Record
     act: Act
+    at: int
     delivered: int | None = None
+    moment: Moment | None = None
+    dated: Dated | None = None
 
     @property
     def id(self) -> str:
         """Its identity as other messages refer to it."""
         return f"{self.device}/{self.record.epoch}/{self.record.seq}"
+
+    @property
+    def claim(self) -> Claim:
+        """What the device says of when it happened."""
+        moment = self.moment or Moment()
+        age = self.record.age(moment)
+        return Claim(device=self.device, at=self.record.at, sent=moment.sent, age=age)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,24 +61,35 @@ class Chronicle:
         self._told: dict[tuple[str, int, int], Told] = {}
         self._facts: list[Fact] = []
         self._arrivals: dict[str, set[int]] = {}
+        self._words: dict[str, list[Word]] = {}
+        self._markers: set[int] = set()
         self._links: dict[str, list[tuple[int, int | None]]] = {}
         self.quarantined = 0
 
     # As it happens
 
-    def made(self, device: str, record: Record, act: Act) -> Told:
+    def ticked(self, now: int) -> None:
+        """A tick was published: with a clock by MQTT, the ticks are the markers."""
+        self._markers.add(now)
+
+    def made(self, device: str, record: Record, act: Act, now: int) -> Told:
         """A record came into being on a device."""
-        told = Told(device, record, act)
+        told = Told(device, record, act, now)
         self._told[device, *record.identity] = told
         return told
 
-    def arrived(self, device: str, now: int, records: Iterable[tuple[int, int]]) -> None:
-        """Something of a device was acknowledged by the broker, these records in it."""
+    def arrived(self, device: str, now: int, said: Publication, epoch: int) -> None:
+        """Something of a device was acknowledged by the broker; `epoch` is that of its records."""
         self._arrivals.setdefault(device, set()).add(now)
-        for epoch, seq in records:
-            told = self._told[device, epoch, seq]
-            if told.delivered is None:
-                told.delivered = now
+        new = [
+            told for seq in said.seqs if (told := self._told[device, epoch, seq]).delivered is None
+        ]
+        for told in new:
+            told.delivered, told.moment = now, said.moment
+        if said.moment is not None and said.moment.sent is not None:
+            word = Word(after=now, sent=said.moment.sent)
+            # a copy is no message of its own; a status is one each time
+            self._words.setdefault(device, []).extend([word] * (len(new) if said.seqs else 1))
 
     def joined(self, device: str, now: int) -> None:
         """The broker holds a connection of this device from now on."""
@@ -84,7 +110,11 @@ class Chronicle:
     # Afterwards
 
     def course(self, first_tick: int, last_tick: int) -> Course:
-        """The run as the oracle wants it."""
+        """The run as the oracle wants it: what was delivered is dated by what was then known."""
+        post = Post(markers=sorted(self._markers), words=self._words)
+        for told in self._told.values():
+            if told.delivered is not None:
+                told.dated = post.date(told.claim, told.delivered)
         return Course(
             first_tick=first_tick,
             last_tick=last_tick,
@@ -114,7 +144,7 @@ class Chronicle:
         }
 
     def lines(self, omissions: Iterable[Omission]) -> list[dict[str, object]]:
-        """Every fact as one JSON object, by time."""
+        """Every fact as one JSON object, by true time; after `course`, with the times it found."""
         facts = [self._line(told) for told in self._told.values()]
         facts += [{"fact": f.fact, "at": f.at, **f.members} for f in self._facts]
         facts += [_left_out(omission) for omission in omissions]
@@ -127,7 +157,10 @@ class Chronicle:
         members = dict(record.members)
         return {
             "fact": {"checkin": "read"}.get(record.kind, str(record.kind)),
-            "at": record.at,
+            "at": told.at,
+            "told": record.at,
+            "dated": told.dated and told.dated.at,
+            "how": told.dated and str(told.dated.how),
             "site": record.site,
             "device": told.device,
             "checkpoint": told.act.checkpoint,
@@ -178,12 +211,14 @@ def _is_visit(told: Told) -> bool:
 
 
 def _visit(told: Told) -> Visit:
+    dated = told.dated
     return Visit(
         site=told.record.site,
         checkpoint=str(told.act.checkpoint),
         device=told.device,
-        at=told.record.at,
+        at=told.record.at if dated is None else dated.at,
         delivered=told.delivered,
+        counts_late=dated is not None and dated.how.counts_late,
     )
 
 

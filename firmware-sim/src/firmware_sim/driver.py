@@ -8,17 +8,18 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from firmware_sim.access import Access
 from firmware_sim.chronicle import Chronicle
+from firmware_sim.clocks import DeviceClock
 from firmware_sim.fleet import RECONNECT_AFTER, NoReceiptsError, Patience, Stranger, Unit, new_boot
 from firmware_sim.guards import Act, Do, Doings, walk
 from firmware_sim.handheld import Battery, Fitting, Habits, Handheld
 from firmware_sim.link import Link, LinkDownError
 from firmware_sim.plans import occasions
-from firmware_sim.scenario import Scenario
+from firmware_sim.scenario import Make, Scenario
 from firmware_sim.tally import Tally
 from firmware_sim.wire import CLOCK_TOPIC, Publication, encode_tick
 
@@ -105,7 +106,7 @@ class _Agenda:
     _next: int = field(default=0)
     _edge: int = field(default=0)
 
-    def next(self, now: int, wakes: Iterator[int]) -> int | None:
+    def next(self, now: int, wakes: Iterable[int]) -> int | None:
         """The earliest instant after `now`; None when all is done."""
         while self._edge < len(self.edges) and self.edges[self._edge] <= now:
             self._edge += 1
@@ -142,6 +143,7 @@ class Driver:
         self._clock = Clock(access, self._tally, manner.patience)
         self._units = {device: self._unit(device) for device in self._present()}
         self._labels: dict[str, str] = {}
+        self._marker_at: int | None = None
         self._started = 0.0
         self._stopping = False
 
@@ -231,11 +233,15 @@ class Driver:
                 await stranger.say(act, self._now)
 
     async def _settle(self, units: list[Unit]) -> None:
+        said = self._tally.published
         await asyncio.gather(*(unit.settle(self._now, self._manner.patience) for unit in units))
+        if self._scenario.marker is not None and self._tally.published > said:
+            self._marker_at = self._now + self._scenario.marker
 
     async def _tick(self) -> None:
         if self._manner.ticking:
             await self._clock.tick(self._now)
+            self._chronicle.ticked(self._now)
 
     async def _leave(self) -> None:
         leaving = [unit.leave(self._now) for unit in self._units.values()]
@@ -246,7 +252,9 @@ class Driver:
     # Time
 
     def _next(self) -> int | None:
-        wakes = (wake for unit in self._units.values() if (wake := unit.wake()) is not None)
+        wakes = [wake for unit in self._units.values() if (wake := unit.wake()) is not None]
+        if self._marker_at is not None and self._marker_at > self._now:
+            wakes.append(self._marker_at)
         instant = self._agenda.next(self._now, wakes)
         if instant is None or self._manner.seconds <= 0 or not self._manner.ticking:
             return instant
@@ -293,6 +301,7 @@ class Driver:
             boot=new_boot(rng),
             now=self._now,
             rng=rng,
+            clock=DeviceClock(c.setting for c in self._scenario.clocks if c.device == device),
         )
         login = self._access.login(device)
         return Unit(
@@ -305,11 +314,18 @@ class Driver:
 
     def _fitting(self, device: str, rng: random.Random) -> Fitting:
         registry = self._scenario.registry
+        makes = {make.device: make for make in self._scenario.makes}
+        make = makes.get(device, Make(device=device))
         used = next((a.site for a in self._doings.acts if a.device == device and a.site), None)
         return Fitting(
             device=device,
             site=registry.home(device) or used or next(iter(registry.sites)),
-            habits=Habits(batch=self._scenario.batch, heartbeat=registry.beats.get(device)),
+            habits=Habits(
+                batch=self._scenario.batch,
+                heartbeat=registry.beats.get(device),
+                uptimes=make.uptimes,
+                takes_now=make.takes_now,
+            ),
             battery=Battery(
                 full=rng.uniform(85, 100), per_hour=rng.uniform(0.8, 2.0), since=self._now
             ),

@@ -89,7 +89,7 @@ class Unit:
             members |= {"cancel": int(ref.rsplit("/", 1)[1])} if act.do is Do.SOS else {"ref": ref}
         record = self.handheld.record(kind, now, site=act.site, copies=act.copies, **members)
         self._tally.recorded(record)
-        return self._chronicle.made(self.device, record, act).id
+        return self._chronicle.made(self.device, record, act, now).id
 
     async def cut(self, now: int) -> None:
         """The network is gone."""
@@ -155,8 +155,7 @@ class Unit:
                 return
             before = self.handheld.unreceipted
             if not await self._something():
-                self._tally.resent += self.handheld.unreceipted
-                self.handheld.hurry(now)
+                await self._again(now)
             if self.handheld.unreceipted < before:
                 left.renew()
             self._give_up_if(left, f"{self.device}: {before} records without receipt")
@@ -182,6 +181,14 @@ class Unit:
             await self._link.close()
 
     # Inside
+
+    async def _again(self, now: int) -> None:
+        """No receipt came in real time; simulated time has not gone on at all."""
+        if self.handheld.wants_now:
+            await self._until_said(self.handheld.status(now), now)
+            return
+        self._tally.resent += self.handheld.unreceipted
+        self.handheld.hurry(now)
 
     async def _connect(self, now: int) -> None:
         handheld = self.handheld
@@ -213,8 +220,7 @@ class Unit:
     def _said(self, said: Iterable[Publication], now: int) -> None:
         for publication in said:
             self._tally.published += 1
-            seqs = [(self.handheld.epoch, seq) for seq in publication.seqs]
-            self._chronicle.arrived(self.device, now, seqs)
+            self._chronicle.arrived(self.device, now, publication, self.handheld.epoch)
 
     def _heard(self, topic: str, body: bytes) -> None:
         if not is_receipt(topic, self.device):

@@ -1,7 +1,8 @@
 """A handheld without its socket and clock: what it keeps, what it says next, when to wake it.
 
-Every call takes `now`, the device's own clock in ms; `due(now)` returns what to publish at this
-instant and `wake()` the next instant worth calling it. The connection is a table:
+Every call takes `now`, true time in ms, which only its timers and its uptime keep; what it says of
+the time comes from its own clock. `due(now)` returns what to publish at this instant and `wake()`
+the next instant worth calling it. The connection is a table:
 
     OFFLINE  --CONNECTED--> GREETING   the birth goes out
     GREETING --RECEIPT----> ONLINE     then what is stored
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from firmware_sim.clocks import DeviceClock
 from firmware_sim.wire import (
     MAX_ARRAY,
     Kind,
@@ -65,7 +67,11 @@ PHASES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Habits:
-    """How a handheld behaves; the defaults are the contract's numbers (times in ms)."""
+    """How a handheld behaves; the defaults are the contract's numbers (times in ms).
+
+    `uptimes`: records say `boot`, `up` and `sent_up`. `takes_now`: the answer to its birth sets
+    its clock, if it is no more than `stale` older than the birth.
+    """
 
     resend: tuple[int, ...] = (
         30 * SECOND, 1 * MINUTE, 2 * MINUTE, 4 * MINUTE, 8 * MINUTE, 10 * MINUTE,
@@ -77,6 +83,9 @@ class Habits:
     in_flight: int = 20
     batch: int = 1
     heartbeat: int | None = None
+    uptimes: bool = True
+    takes_now: bool = False
+    stale: int = 5 * SECOND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +127,18 @@ class _Kept:
 class Handheld:
     """One device: `seq`, store-and-forward, receipts, resends, status. Pure; see the module."""
 
-    def __init__(self, fitting: Fitting, *, epoch: int, boot: str, now: int, rng: random.Random):
+    def __init__(
+        self,
+        fitting: Fitting,
+        *,
+        epoch: int,
+        boot: str,
+        now: int,
+        rng: random.Random,
+        clock: DeviceClock | None = None,
+    ):
         self.fitting = fitting
+        self.clock = clock or DeviceClock()
         self.epoch = epoch
         self.boot = boot
         self.phase = Phase.OFFLINE
@@ -130,7 +149,7 @@ class Handheld:
         self._rng = rng
         self._waiting: dict[int, _Kept] = {}
         self._receipted: dict[int, Record] = {}
-        self._greeting_ends = now
+        self._greeted_at = self._greeting_ends = now
         self._heartbeat_at: int | None = None
 
     # What the holder does
@@ -140,14 +159,15 @@ class Handheld:
     ) -> Record:
         """Keep what just happened, under the next `seq`; makes room first when full."""
         self._make_room()
+        moment = self._moment(now)
         record = Record(
             kind=kind,
             site=site or self.fitting.site,
             seq=self.next_seq,
             epoch=self.epoch,
-            at=now,
-            boot=self.boot,
-            up=now - self._booted_at,
+            at=self.clock.tells(now),
+            boot=moment.boot,
+            up=moment.up,
             members=members,
             copies=copies,
         )
@@ -174,6 +194,7 @@ class Handheld:
         """The broker let us in and we are subscribed: the birth, to be published at once."""
         self._move(Happening.CONNECTED)
         self._land()
+        self._greeted_at = now
         self._greeting_ends = now + self.fitting.habits.greeting
         self._plan_heartbeat(now)
         return self.status(now)
@@ -190,7 +211,8 @@ class Handheld:
 
         Another ledger than before means that nothing is covered, what was receipted included.
         """
-        self._move(Happening.RECEIPT)
+        if self._sets_its_clock(receipt):
+            self._move(Happening.RECEIPT)
         if receipt.ledger != self.ledger:
             self.ledger = receipt.ledger
             self._uncover()
@@ -233,6 +255,11 @@ class Handheld:
         return min(times, default=None)
 
     @property
+    def wants_now(self) -> bool:
+        """Whether it waits to be told the time before it says anything else."""
+        return self.phase is Phase.GREETING and self.fitting.habits.takes_now
+
+    @property
     def unreceipted(self) -> int:
         """Records stored that no receipt covers yet."""
         return len(self._waiting)
@@ -258,13 +285,23 @@ class Handheld:
 
     def farewell(self, now: int) -> Publication:
         """Switched off in good order: the same, said by ourselves."""
-        payload = encode_status({"online": False, "sent": now, "boot": self.boot})
-        return Publication(topic=self._status_topic(), payload=payload, retain=True)
+        moment = self._moment(now)
+        payload = encode_status({"online": False, "sent": moment.sent, "boot": self.boot})
+        return Publication(topic=self._status_topic(), payload=payload, retain=True, moment=moment)
 
     # Inside
 
     def _move(self, happening: Happening) -> None:
         self.phase = PHASES[self.phase, happening]
+
+    def _sets_its_clock(self, receipt: Receipt) -> bool:
+        """Take `now` where it is wanted; False where this receipt answers another birth."""
+        if not self.wants_now:
+            return True
+        if receipt.now is None or receipt.now < self._greeted_at - self.fitting.habits.stale:
+            return False
+        self.clock.put_right(self._greeted_at, receipt.now)
+        return True
 
     def _land(self) -> None:
         for kept in self._waiting.values():
@@ -292,7 +329,10 @@ class Handheld:
         self._heartbeat_at = None if beat is None else (now // beat + 1) * beat
 
     def _moment(self, now: int) -> Moment:
-        return Moment(sent=now, up=now - self._booted_at, boot=self.boot)
+        sent = self.clock.tells(now)
+        if not self.fitting.habits.uptimes:
+            return Moment(sent=sent)
+        return Moment(sent=sent, up=now - self._booted_at, boot=self.boot)
 
     def _say(self, now: int) -> Iterator[Publication]:
         chosen = sorted(self._choose(now), key=lambda kept: kept.record.kind is not Kind.SOS)
@@ -316,10 +356,13 @@ class Handheld:
                 yield kept
 
     def _publications(self, records: Sequence[Record], now: int) -> Iterator[Publication]:
-        first = records[0]
-        payload = encode_records(records, self._moment(now))
-        topic = up_topic(first.site, self.fitting.device, first.kind)
-        said = Publication(topic=topic, payload=payload, seqs=tuple(r.seq for r in records))
+        first, moment = records[0], self._moment(now)
+        said = Publication(
+            topic=up_topic(first.site, self.fitting.device, first.kind),
+            payload=encode_records(records, moment),
+            seqs=tuple(record.seq for record in records),
+            moment=moment,
+        )
         for _ in range(max(record.copies for record in records)):
             yield said
 
@@ -336,10 +379,11 @@ class Handheld:
 
     def status(self, now: int) -> Publication:
         """The birth and every heartbeat: how we are, and what is stored."""
+        moment = self._moment(now)
         payload = encode_status(
             {
                 "online": True,
-                "sent": now,
+                "sent": moment.sent,
                 "boot": self.boot,
                 "bat": self.fitting.battery.level(now),
                 "rssi": self.fitting.rssi,
@@ -350,7 +394,7 @@ class Handheld:
                 "epoch": self.epoch,
             }
         )
-        return Publication(topic=self._status_topic(), payload=payload, retain=True)
+        return Publication(topic=self._status_topic(), payload=payload, retain=True, moment=moment)
 
 
 def _is_sos(kept: _Kept) -> bool:

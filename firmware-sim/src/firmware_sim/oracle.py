@@ -1,7 +1,7 @@
 """The verdicts that must follow from what physically happened: contract section 6, naively.
 
-It sees every visit with its true time and the simulated instant at which it was first
-delivered, and asks the plans of the file. Nothing of it is shared with the service's rules.
+It sees every visit with its time, as `arrival` found it, and the simulated instant at which it was
+first delivered, and asks the plans of the file. Nothing of it is shared with the service's rules.
 """
 
 from bisect import bisect_left
@@ -14,13 +14,17 @@ from firmware_sim.plans import Occasion, Registry, occasions, utc_text
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """A tag of a checkpoint was read at `at`; `delivered` is None if it never arrived."""
+    """A tag of a checkpoint was read at `at`, as far as that can be known of its clock.
+
+    `delivered` is None if it never arrived. `counts_late`: the time is trusted.
+    """
 
     site: str
     checkpoint: str
     device: str
     at: int
     delivered: int | None
+    counts_late: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +162,13 @@ def _before(visit: Visit, instant: int) -> bool:
 
 
 def _counts(course: Course, visit: Visit, due: int) -> bool:
-    """In time, or late with its device cut off: nothing of it arrived in `[at, due)`."""
+    """In time; or late, trusted, and its device cut off: nothing of it arrived in `[at, due)`."""
     if visit.delivered is None:
         return False
     if visit.delivered < due:
         return True
+    if not visit.counts_late:
+        return False
     arrivals = course.arrivals.get(visit.device, ())
     place = bisect_left(arrivals, visit.at)
     return place == len(arrivals) or arrivals[place] >= due

@@ -16,13 +16,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from firmware_sim.clocks import DAY, Setting
 from firmware_sim.garbage import GARBAGE
 from firmware_sim.plans import PlanError, read_registry, span_ms
 from firmware_sim.scenario import (
     OUTAGE_OFFSET,
+    ClockSet,
     Duty,
     HazardCase,
     HazardStep,
+    Make,
     Manners,
     Outage,
     Outages,
@@ -112,13 +115,14 @@ class _Reader:
         named = self.top.take("devices", _texts, own)
         self.devices = tuple(self.device(device, f"{name}.devices") for device in named)
         self._strangers: dict[str, None] = {}
+        self.starts = self.top.take("starts", self.instant)
 
     def scenario(self) -> Scenario:
         top = self.top
         made = Scenario(
             name=self.name,
             title=top.take("title", _text, self.name),
-            starts=top.take("starts", self.instant),
+            starts=self.starts,
             ends=top.take("ends", self.instant),
             zone=self.zone,
             seed=top.take("seed", _whole, 1),
@@ -135,8 +139,11 @@ class _Reader:
             skips=self._each("skip", self._skip),
             duties=self._each("duty", self._duty),
             upsets=self._each("reboot", self._reboot) + self._each("reset", self._reset),
+            clocks=self._each("clock", self._clock),
+            makes=self._each("handheld", self._make),
             rubbish=self._each("garbage", self._garbage),
             strangers=tuple(self._strangers),
+            marker=top.maybe("marker", span_of),
             shift=round(self.shift.total_seconds() * 1000),
         )
         top.done()
@@ -275,6 +282,27 @@ class _Reader:
     def _upset(self, table: _Table, *, reset: bool) -> Upset:
         at = table.take("at", self.instant) + OUTAGE_OFFSET
         return Upset(device=table.take("device", self.device), at=at, reset=reset)
+
+    def _clock(self, table: _Table) -> ClockSet:
+        """`ahead`, `behind` or `shows`; then `stands`, or it `gains` or `loses` so much a day."""
+        device = table.take("device", self.device)
+        since = table.maybe("from", self.instant)
+        since = self.starts if since is None else since + OUTAGE_OFFSET
+        wrong = [table.maybe("ahead", span_of), table.maybe("behind", span_of)]
+        shown = table.maybe("shows", self.instant)
+        if sum(told is not None for told in (*wrong, shown)) > 1:
+            raise ScenarioError(f"{table.where}: one of `ahead`, `behind` and `shows` is enough")
+        shows = since + (wrong[0] or 0) - (wrong[1] or 0) if shown is None else shown
+        gains = table.take("gains", span_of, 0) - table.take("loses", span_of, 0)
+        rate = 0.0 if table.take("stands", _flag, False) else 1 + gains / DAY
+        return ClockSet(device=device, setting=Setting(since=since, shows=shows, rate=rate))
+
+    def _make(self, table: _Table) -> Make:
+        return Make(
+            device=table.take("device", self.device),
+            uptimes=table.take("uptimes", _flag, True),
+            takes_now=table.take("takes_now", _flag, False),
+        )
 
     def _garbage(self, table: _Table) -> Rubbish:
         device = table.take("device", _text)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from firmware_sim.clocks import Setting
 from firmware_sim.plans import Registry
 
 OUTAGE_OFFSET = 500  # ms after the instant written: never the very instant of a read
@@ -122,6 +123,23 @@ class Upset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClockSet:
+    """Somebody or something sets a device's clock, rightly or not."""
+
+    device: str
+    setting: Setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Make:
+    """What a handheld can do: say its uptime, take the time from receipts."""
+
+    device: str
+    uptimes: bool = True
+    takes_now: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rubbish:
     """Something that belongs in quarantine, published on a device's topic."""
 
@@ -133,7 +151,11 @@ class Rubbish:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A scenario, checked. `registry_text` is the file as it is to be applied."""
+    """A scenario, checked. `registry_text` is the file as it is to be applied.
+
+    `marker`: how long after an instant at which something was said the next tick follows (ms), as
+    the service's own markers would; None: with the next instant of interest, which may be hours.
+    """
 
     name: str
     title: str
@@ -154,6 +176,9 @@ class Scenario:
     skips: tuple[Skip, ...] = ()
     duties: tuple[Duty, ...] = ()
     upsets: tuple[Upset, ...] = ()
+    clocks: tuple[ClockSet, ...] = ()
+    makes: tuple[Make, ...] = ()
     rubbish: tuple[Rubbish, ...] = ()
     strangers: tuple[str, ...] = ()
+    marker: int | None = None
     shift: int = 0

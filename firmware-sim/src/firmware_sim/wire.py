@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One thing that happened, as the device keeps it. `at` and `up` are milliseconds."""
+    """One thing that happened, as the device keeps it. `at` (by its clock) and `up` are ms."""
 
     kind: Kind
     site: str
@@ -41,6 +41,12 @@ class Record:
         """What makes it this record and no other, within its device."""
         return (self.epoch, self.seq)
 
+    def age(self, moment: "Moment") -> int | None:
+        """How old it is at this publish by the uptime (ms); None where two boots lie between."""
+        if self.boot != moment.boot or self.up is None or moment.up is None:
+            return None
+        return moment.up - self.up
+
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
@@ -53,12 +59,16 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """One MQTT publish, QoS 1. `seqs` are the records in it (none for a status)."""
+    """One MQTT publish, QoS 1. `seqs` are the records in it (none for a status).
+
+    `moment`: what the device's clocks were when it was encoded; None where it says nothing of them.
+    """
 
     topic: str
     payload: bytes
     retain: bool = False
     seqs: tuple[int, ...] = ()
+    moment: Moment | None = None
 
 
 class BadReceiptError(ValueError):

@@ -91,7 +91,7 @@ class PresenceBook:
         longer: list[tuple[Instant, int]] = []
         for device_id, spans in self._heard.items():
             known = self._known[device_id]
-            for since, until in spans:
+            for since, until in sorted(spans):
                 if known.contact is None or since - known.until > CONTACT_GAP_MS:
                     span = {"device_id": device_id, "since": since, "until": until}
                     row = connection.execute(insert(CONTACT).values(span).returning(CONTACT.c.id))
@@ -102,14 +102,17 @@ class PresenceBook:
         if longer:
             connection.exec_driver_sql(_LONGER, longer)
         if self._heard:
-            heard = [(spans[-1][1], device) for device, spans in self._heard.items()]
+            heard = [(max(u for _, u in spans), device) for device, spans in self._heard.items()]
             connection.exec_driver_sql(_HEARD, heard)
         self._heard.clear()
 
     def _hear(self, device_id: int, at: Instant) -> None:
-        """Keep every contact of the batch: one that follows a tick of hours may not swallow any."""
+        """Keep every contact of the batch: one that follows a tick of hours may not swallow any.
+
+        Nor one that came before: a batch's records are heard first, its statuses after them.
+        """
         spans = self._heard.setdefault(device_id, [])
-        if spans and at - spans[-1][1] <= CONTACT_GAP_MS:
+        if spans and spans[-1][0] <= at <= spans[-1][1] + CONTACT_GAP_MS:
             spans[-1][1] = max(spans[-1][1], at)
         else:
             spans.append([at, at])
@@ -117,16 +120,13 @@ class PresenceBook:
     def _device(self, connection: Connection, device_id: int) -> _Known:
         known = self._known.get(device_id)
         if known is None:
-            state = connection.execute(select(STATE).where(STATE.c.device_id == device_id)).first()
+            state = _STATE.first(connection, device=device_id)
             if state is None:
                 connection.execute(insert(STATE).values(device_id=device_id))
-            last = connection.execute(_LAST_CONTACT, {"device": device_id}).first()
+            online, boot, epoch = state or (None, None, None)
+            contact, until = _LAST_CONTACT.first(connection, device=device_id) or (None, 0)
             known = self._known[device_id] = _Known(
-                online=state.online if state else None,
-                boot=state.boot if state else None,
-                epoch=state.epoch or 0 if state else 0,
-                contact=last.id if last else None,
-                until=last.until if last else 0,
+                online=online, boot=boot, epoch=epoch or 0, contact=contact, until=until
             )
         return known
 
@@ -140,7 +140,12 @@ class PresenceBook:
         )
 
 
-_LAST_CONTACT = (
+_STATE = Prepared(
+    select(STATE.c.online, STATE.c.boot, STATE.c.epoch).where(
+        STATE.c.device_id == bindparam("device")
+    )
+)
+_LAST_CONTACT = Prepared(
     select(CONTACT.c.id, CONTACT.c.until)
     .where(CONTACT.c.device_id == bindparam("device"))
     .order_by(CONTACT.c.until.desc())

@@ -206,6 +206,21 @@ def test_whoever_is_heard_is_there(bench):
     assert bench.rows("SELECT since, until FROM contact") == [(bench.at, bench.at)]
 
 
+def test_no_contact_of_a_batch_swallows_another(bench):
+    """Heartbeats that waited with a later check-in are contacts of their own, in one batch or in
+    many."""
+    hour, first = 3_600_000, bench.at
+    said = []
+    for beat in range(4):
+        bench.at = first + beat * hour
+        said += bench.read(delivery(up("status"), {"online": True}), marker(bench.at))
+    bench.at += hour
+    said += bench.read(delivery(up("checkin"), checkin(1, bench.at)))
+    bench.writer.commit(said, bench.at)
+    heard = [since for (since,) in bench.rows("SELECT since FROM contact ORDER BY since")]
+    assert heard == [first + beat * hour for beat in range(5)]
+
+
 def test_strangers_cannot_fill_the_memory(bench, monkeypatch):
     """A flood of names that no registry knows is receipted up to a bound."""
     monkeypatch.setattr("store.coverages.MAX_STRANGERS", 5)

@@ -177,7 +177,10 @@ class Watch:
         last = obligations.last_verdict(connection, row)
         # an overdue stretch is ended by the next visit, which may come after due
         end = max(until + 1, promise.due) if row.kind == "gap" else promise.due
-        reads = reads_for(connection, row.site_id, promise, end)
+        here = reads_for(connection, row.site_id, promise, end)
+        # What came after the marker is looked at behind the next one: only then is all of it here,
+        # and its time set right. Half a backlog would raise what its other half takes back.
+        reads = [read for read in here if read.after < until]
         known = Known(
             marker=until,
             siblings=obligations.siblings(connection, row, self._plans),
@@ -189,6 +192,8 @@ class Watch:
         if _in_doubt(verdict):
             told = reachable(connection, row.site_id, promise.opens, min(promise.due, until + 1))
             verdict = rule.settle(promise, reads, replace(known, reachable=told), until)
+        if len(reads) < len(here):
+            verdict = replace(verdict, wake=min(until + 1, verdict.wake or until + 1))
         if verdict.wake is not None and verdict.wake <= until:
             raise ValueError(f"to be looked at again at {verdict.wake}, which is past at {until}")
         odd = rule.unproven(promise, reads, known.siblings)

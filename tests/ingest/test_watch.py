@@ -160,6 +160,31 @@ async def test_late_evidence_has_its_round_looked_at_again(bench, ledger):
     assert [standing for standing, _ in verdicts(bench)] == ["missed", "completed"]
 
 
+async def test_what_came_after_the_marker_is_looked_at_behind_the_next(bench, ledger):
+    """Half a backlog amends nothing, nor does a time that a marker has still to set right."""
+    opens = bench.at
+    owe(bench.ledger.engine, opens, opens + MINUTE)
+    bench.take(delivery(up("status", "hh-2"), {"online": True}), marker(opens))
+    back = opens + 2 * MINUTE
+    bench.take(marker(opens + MINUTE), marker(back))
+    watch = a_watch(bench, ledger, TickClock(back))
+    watch.advance(back)
+    await turn(watch)
+    bench.at = back
+    ahead = {"seq": 0, "at": opens, "sent": back + 7 * MINUTE, "tag": GATE}
+    bench.take(delivery(up("checkin"), ahead))
+    watch.poke()
+    await turn(watch)
+    bench.take(delivery(up("checkin"), {"seq": 1, "at": opens, "sent": back, "tag": LAB}))
+    watch.poke()
+    await turn(watch)
+    assert [standing for standing, _ in verdicts(bench)] == ["missed"]
+    bench.take(marker(back + 1_000))
+    watch.advance(back + 1_000)
+    await turn(watch)
+    assert [standing for standing, _ in verdicts(bench)] == ["missed", "incomplete"]
+
+
 async def test_a_visit_ends_a_stretch_whatever_another_clock_says(bench, ledger):
     """A read dated years ahead does not put off the look at an overdue checkpoint."""
     opens = bench.at

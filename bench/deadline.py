@@ -38,8 +38,10 @@ from rules.plans import Window
 HOUR_MS = 3_600_000
 PLANS = 10
 POINTS = 10
-TALKING = 100
-"""Sites from which the check-ins come."""
+HANDHELDS = 10
+"""Of a site: 1,000 check-ins a second of so many devices are no bursts that rules would mark."""
+FLEET = 60_000
+"""Devices that check in, in turns, at most."""
 AHEAD_MS = 6_000
 """How long before the instant rounds are moved to it; the service looks each second at least."""
 TOLD_WITHIN_S = 300.0
@@ -65,17 +67,19 @@ class Bench:
     """The stand with all rounds open."""
 
     def __init__(self, folder: Path, asked: argparse.Namespace) -> None:
-        needed = asked.open + asked.runs * asked.due + asked.floods * asked.flood
+        due = asked.runs * asked.due + asked.floods * asked.flood
         now = wall()
         self.district = District(
-            sites=-(-needed // PLANS) + TALKING,
+            sites=-(-(asked.open + due) // PLANS),
             plans=PLANS,
             points=POINTS,
+            handhelds=HANDHELDS,
             windows=(_window(now),),
         )
-        self.stand = Stand(folder, self.district.fleet(TALKING), self._fill)
+        talking = min(asked.open // PLANS, FLEET // HANDHELDS)
+        self.stand = Stand(folder, self.district.fleet(talking), self._fill)
         self._asked = asked
-        self._seq = 1
+        self._said = 0
 
     def _fill(self, engine: Engine) -> None:
         now = wall()
@@ -88,7 +92,7 @@ class Bench:
         """Seconds from the start of the process to the commit of a check-in that was waiting."""
         with self.stand.service():
             pass
-        self._publish(len(self.stand.fleet))
+        self._publish(1)
         before, started = self._top(), time.monotonic()
         with self.stand.service(ready=False):
             wait_for("the first check-in is kept", lambda: self._top() > before, TOLD_WITHIN_S)
@@ -157,9 +161,13 @@ class Bench:
                 thread.join()
 
     def _publish(self, messages: int, per_s: float | None = None) -> None:
-        load = encode(self.stand.fleet, self._seq, messages)
-        self._seq = max(load.last.values()) + 1
-        publish(self.stand.address, load, per_s)
+        """The next messages of the fleet: its devices in turn, each counting on."""
+        while messages:
+            turn, place = divmod(self._said, len(self.stand.fleet))
+            part = self.stand.fleet[place : place + messages]
+            publish(self.stand.address, encode(part, turn + 1, len(part)), per_s)
+            self._said += len(part)
+            messages -= len(part)
 
     def _top(self) -> int:
         return self.stand.value("SELECT max(id) FROM entry")

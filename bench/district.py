@@ -46,7 +46,7 @@ PAGE = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class District:
-    """`sites` schools of `points` checkpoints and one handheld, each with `plans` plans.
+    """`sites` schools of `points` checkpoints and `handhelds`, each with `plans` plans.
 
     Every plan owes a round of all checkpoints in each of `windows`, by UTC.
     """
@@ -54,6 +54,7 @@ class District:
     sites: int
     plans: int
     points: int
+    handhelds: int = 1
     windows: tuple[Window, ...]
 
     def fill(self, engine: Engine, now: int, *, since: int) -> None:
@@ -65,38 +66,42 @@ class District:
         with writing(engine) as connection:
             _past(connection, now, since)
 
-    def fleet(self, handhelds: int) -> tuple[Handheld, ...]:
-        """The devices of the last `handhelds` sites: their rounds are the last to fall due."""
-        numbers = range(self.sites - handhelds, self.sites)
+    def fleet(self, sites: int) -> tuple[Handheld, ...]:
+        """The devices of the last `sites` sites: their rounds are the last to fall due."""
         return tuple(
             Handheld(
-                slug=f"hh-{number:06}",
+                slug=_handheld(number, handheld),
                 site=f"school-{number:06}",
-                person="guard",
+                person=_guard(number, handheld),
                 tags=tuple(_tag(number, point) for point in range(self.points)),
             )
-            for number in numbers
+            for handheld in range(self.handhelds)
+            for number in range(self.sites - sites, self.sites)
         )
 
     def _rows(self, now: int, since: int) -> Iterator[tuple[Table, Iterable[dict[str, Any]]]]:
         """Tables and their rows. Ids count from 1, sites first, so that they need not be asked."""
         every = range(self.sites)
-        yield _table(Person), [{"slug": "guard", "name": "guard", "roles": ["guard"]}]
+        devices = range(self.sites * self.handhelds)
+        yield _table(Person), (_person(*divmod(number, self.handhelds)) for number in devices)
         yield _table(Site), (_site(number) for number in every)
         yield _table(Checkpoint), self._checkpoints(every)
         yield _table(Tag), self._tags(every)
-        yield _table(Device), (_device(number, since) for number in every)
+        yield (
+            _table(Device),
+            (_device(*divmod(number, self.handhelds), since) for number in devices),
+        )
         yield (
             _table(DeviceState),
-            ({"device_id": number + 1, "online": True, "heard_at": now} for number in every),
+            ({"device_id": number + 1, "online": True, "heard_at": now} for number in devices),
         )
         yield (
             _table(Presence),
-            ({"device_id": number + 1, "at": since, "online": True} for number in every),
+            ({"device_id": number + 1, "at": since, "online": True} for number in devices),
         )
         yield (
             _table(Contact),
-            ({"device_id": number + 1, "since": since, "until": now} for number in every),
+            ({"device_id": number + 1, "since": since, "until": now} for number in devices),
         )
         yield _table(PlanTable), self._plans(every)
         yield _table(PlanVersion), self._versions(every, since)
@@ -153,9 +158,22 @@ def _site(number: int) -> dict[str, Any]:
     return {"slug": name, "name": name, "timezone": "UTC", "calendar": calendar}
 
 
-def _device(number: int, since: int) -> dict[str, Any]:
+def _handheld(number: int, handheld: int) -> str:
+    return f"hh-{number:06}-{handheld}"
+
+
+def _guard(number: int, handheld: int) -> str:
+    return f"guard-{number:06}-{handheld}"
+
+
+def _person(number: int, handheld: int) -> dict[str, Any]:
+    name = _guard(number, handheld)
+    return {"slug": name, "name": name, "roles": ["guard"]}
+
+
+def _device(number: int, handheld: int, since: int) -> dict[str, Any]:
     return {
-        "slug": f"hh-{number:06}",
+        "slug": _handheld(number, handheld),
         "site_id": number + 1,
         "protocol": "patrol",
         "heartbeat_ms": HEARTBEAT_MS,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 import structlog
 from sqlalchemy import Connection
@@ -14,8 +15,10 @@ from store.obligations import Plans
 
 log = structlog.get_logger()
 
-PAGE = 10
-"""Doubts resolved in one transaction, so that it stays under 50 ms."""
+PAGE = 5
+"""Sites whose doubts are resolved in one transaction, so that it stays under 50 ms."""
+RESTS = 3
+"""How much longer than a page took it rests: marks can wait, check-ins and verdicts cannot."""
 
 
 class Doubts:
@@ -39,9 +42,11 @@ class Doubts:
             self._some.clear()
             more = True
             while more:
+                begun = monotonic()
                 more, told = await self._ledger.write(self._page)
                 if told:
                     self._on_told()
+                await asyncio.sleep(RESTS * (monotonic() - begun))
 
     def _page(self, connection: Connection) -> tuple[bool, int]:
         more, notices = look_again(connection, self._plans, PAGE)

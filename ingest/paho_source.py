@@ -294,6 +294,8 @@ class _Sent:
         self._over.set()
 
     async def done(self, timeout_s: float) -> bool:
+        if self._over.is_set():
+            return self._taken
         try:
             async with asyncio.timeout(timeout_s):
                 await self._over.wait()
@@ -320,6 +322,7 @@ class _Sender:
         self._loop = loop
         self._changed = changed
         self._sent: dict[int, _Sent] = {}
+        self._taken: deque[int] = deque()
         self._broker = broker
         self._id = client_id
         self._client = self._new()
@@ -387,12 +390,15 @@ class _Sender:
         _reason: ReasonCode,
         _properties: Properties,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._confirm, mid)
+        self._taken.append(mid)
+        if len(self._taken) == 1:  # else the loop has been woken already
+            self._loop.call_soon_threadsafe(self._confirm)
 
-    def _confirm(self, mid: int) -> None:
-        sent = self._sent.pop(mid, None)
-        if sent is not None:
-            sent.settle(True)
+    def _confirm(self) -> None:
+        while self._taken:
+            sent = self._sent.pop(self._taken.popleft(), None)
+            if sent is not None:
+                sent.settle(True)
 
     def _cut(self, client: mqtt.Client) -> None:
         """The connection is gone: what it had not acknowledged is for its sender to send again."""

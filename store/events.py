@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, true
+from sqlalchemy import Connection, Integer, bindparam, func, insert, select
 
 from devices.ids import Instant
 from rules.events import EventState, Notice, Severity, event_id
@@ -43,7 +43,7 @@ class Pending:
     """An event the outbox still has to tell on its channel."""
 
     outbox_id: int
-    event: RowMapping
+    event: Mapping[str, Any]
 
 
 _LATEST = Prepared(
@@ -149,23 +149,32 @@ def pending(
 
     With `now`, without what a silence holds back.
     """
-    statement = (
-        select(OUTBOX.c.id.label("outbox_id"), EVENT, SITE.c.slug.label("site"))
-        .join(EVENT, EVENT.c.id == OUTBOX.c.event_row)
-        .outerjoin(SITE, SITE.c.id == EVENT.c.site_id)
-        .where(OUTBOX.c.channel == channel, true() if now is None else ~held(now))
-        .order_by(OUTBOX.c.rank, OUTBOX.c.event_row)
-        .limit(limit)
-    )
-    rows = connection.execute(statement).mappings()
-    return [Pending(outbox_id=row["outbox_id"], event=row) for row in rows]
+    asked = {"channel": channel, "most": limit}
+    if now is None:
+        rows = _PENDING.all(connection, **asked)
+    else:
+        rows = _PENDING_UNHELD.all(connection, now=now, **asked)
+    names = ("site", *_COLUMNS)
+    return [Pending(outbox_id=row[0], event=dict(zip(names, row[1:], strict=True))) for row in rows]
+
+
+_WAITING = (
+    select(OUTBOX.c.id.label("outbox_id"), SITE.c.slug.label("site"), EVENT)
+    .join(EVENT, EVENT.c.id == OUTBOX.c.event_row)
+    .outerjoin(SITE, SITE.c.id == EVENT.c.site_id)
+    .where(OUTBOX.c.channel == bindparam("channel"))
+    .order_by(OUTBOX.c.rank, OUTBOX.c.event_row)
+    .limit(bindparam("most", type_=Integer))
+)
+_PENDING = Prepared(_WAITING)
+_PENDING_UNHELD = Prepared(_WAITING.where(~held(bindparam("now", type_=Integer))))
 
 
 def told(connection: Connection, outbox_ids: Iterable[int]) -> None:
     """Forget outbox rows whose channel has taken them."""
-    ids = list(outbox_ids)
+    ids = [(number,) for number in outbox_ids]
     if ids:
-        connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(ids)))
+        connection.exec_driver_sql("DELETE FROM outbox WHERE id = ?", ids)
 
 
 def outbox_depth(connection: Connection) -> int:

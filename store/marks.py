@@ -174,8 +174,12 @@ def _paces(picture: Picture) -> _Paces:
 
 
 def look_again(connection: Connection, plans: Plans, limit: int) -> tuple[bool, list[Notice]]:
-    """Resolve the oldest doubts: whether there were more, and what is to be told."""
-    rows = connection.execute(select(DOUBT).order_by(DOUBT.c.id).limit(limit)).all()
+    """Resolve all doubts about the sites of the `limit` oldest, and say whether there may be more.
+
+    And what is to be told. Where they come faster than they are resolved, a look answers many.
+    """
+    oldest = select(DOUBT.c.site_id).order_by(DOUBT.c.id).limit(limit)
+    rows = connection.execute(select(DOUBT).where(DOUBT.c.site_id.in_(oldest))).all()
     notices: list[Notice] = []
     for site_id in sorted({row.site_id for row in rows}):
         times = sorted({row.at for row in rows if row.site_id == site_id})
@@ -183,7 +187,7 @@ def look_again(connection: Connection, plans: Plans, limit: int) -> tuple[bool, 
             notices += _look(connection, plans, site_id, since, until)
     if rows:
         connection.execute(delete(DOUBT).where(DOUBT.c.id.in_([row.id for row in rows])))
-    return len(rows) == limit, notices
+    return len(rows) >= limit, notices
 
 
 def _clusters(times: Sequence[Instant]) -> Iterable[tuple[Instant, Instant]]:

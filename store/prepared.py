@@ -30,13 +30,11 @@ class Prepared:
         self._into: dict[str, Callable[[Any], Any]] = {
             name: turn for name, bind in binds.items() if (turn := _writes(bind.type))
         }
-        self._fixed = self._turned(
-            {
-                name: bind.effective_value
-                for name, bind in binds.items()
-                if not bind.required and bind.effective_value is not None
-            }
-        )
+        self._fixed: dict[str, Any] = {
+            name: bind.effective_value
+            for name, bind in binds.items()
+            if not bind.required and bind.effective_value is not None
+        }
         self._from: list[tuple[int, Callable[[Any], Any]]] = [
             (index, turn)
             for index, column in enumerate(getattr(statement, "selected_columns", ()))
@@ -59,18 +57,14 @@ class Prepared:
 
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> sqlite3.Cursor:
         driver: Any = connection.connection.driver_connection
-        given = {**self._fixed, **self._turned(values)}
+        given = {**self._fixed, **values}
+        for name, turn in self._into.items():
+            given[name] = turn(given[name])
         try:
             cursor: sqlite3.Cursor = driver.execute(self._sql, given)
         except sqlite3.Error as error:
             raise DBAPIError.instance(self._sql, given, error, sqlite3.Error) from error
         return cursor
-
-    def _turned(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self._into.keys().isdisjoint(values):
-            return values
-        into = self._into
-        return {name: into[name](v) if name in into else v for name, v in values.items()}
 
     def _read(self, row: Sequence[Any]) -> Sequence[Any]:
         if not self._from:

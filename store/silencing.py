@@ -16,7 +16,7 @@ EVENT = EventRow.__table__  # type: ignore[attr-defined]
 OUTBOX = Outbox.__table__  # type: ignore[attr-defined]
 
 
-def held(now: Instant) -> ColumnElement[bool]:
+def held(now: Instant | ColumnElement[int]) -> ColumnElement[bool]:
     """Whether a silence holds now that covers the event of an outbox row."""
     return exists().where(_covers(), SILENCE.c.since <= now, SILENCE.c.until > now)
 

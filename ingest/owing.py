@@ -33,8 +33,12 @@ STEP_MS = 3_600_000
 """How far the horizon falls behind before it is made up."""
 PAGE = 500
 """Obligations written in one transaction, so that it stays under 50 ms."""
-PLANS = 100
+PLANS = 20
 """Plans remade in one transaction, for the same reason."""
+READ = 200
+"""Plans read at once: of a hundred thousand, not all are to be in memory."""
+
+Owed = tuple[InForce, list[Obligation]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,11 +84,13 @@ class Owing:
     async def _remake(
         self, plans: Sequence[int], fresh: Set[int], now: Instant, until: Instant
     ) -> None:
-        versions = await self.ledger.read(lambda c: obligations.in_force(c, now, plans))
-        owed = [
-            (version, _owed(version, version.since if version.plan_id in fresh else now, until))
-            for version in versions
-        ]
+        def read(connection: Connection) -> list[Owed]:
+            return [
+                (version, _owed(version, version.since if version.plan_id in fresh else now, until))
+                for version in obligations.in_force(connection, now, plans)
+            ]
+
+        owed = await self.ledger.read(read)
         await self.ledger.write(lambda c: _rewrite(c, plans, owed, now))
 
     async def _make(self, now: Instant) -> None:
@@ -93,13 +99,15 @@ class Owing:
             return
         since = made if made is not None else self._begins(now) if self.by_ticks else 0
         until = now + HORIZON_MS
-        versions = await self.ledger.read(lambda c: obligations.in_force(c, since))
-        for version in versions:
-            owed = _owed(version, since, until)
-            for start in range(0, len(owed), PAGE):
-                page = owed[start : start + PAGE]
-                await self.ledger.write(partial(_write, version=version, page=page))
-        unknown = [notice for version in versions for notice in _unknown(version, since, until)]
+        plans = await self.ledger.read(lambda c: obligations.plans_in_force(c, since))
+        unknown: list[Notice] = []
+        for some in batched(plans, READ):
+            owed, doubts = await self.ledger.read(
+                partial(_owing, plans=some, since=since, until=until)
+            )
+            unknown += doubts
+            for page in _paged(owed):
+                await self.ledger.write(partial(obligations.write_all, owed=page))
         await self.ledger.write(lambda c: self._made(c, until, unknown, now))
         self.made_until = until
 
@@ -112,6 +120,31 @@ class Owing:
     ) -> None:
         workers.advance(connection, self.instance, made_until=until)
         raise_notices(connection, unknown, now)
+
+
+def _owing(
+    connection: Connection, plans: Sequence[int], since: Instant, until: Instant
+) -> tuple[list[Owed], list[Notice]]:
+    """What some plans owe, and the years of which nobody has told them the days."""
+    versions = obligations.in_force(connection, since, plans)
+    doubts = [notice for version in versions for notice in _unknown(version, since, until)]
+    return [(version, _owed(version, since, until)) for version in versions], doubts
+
+
+def _paged(owed: Iterable[Owed]) -> Iterator[list[Owed]]:
+    """The same in pages of `PAGE` obligations at most."""
+    page: list[Owed] = []
+    size = 0
+    for version, promises in owed:
+        for start in range(0, len(promises), PAGE):
+            part = promises[start : start + PAGE]
+            if size + len(part) > PAGE:
+                yield page
+                page, size = [], 0
+            page.append((version, part))
+            size += len(part)
+    if page:
+        yield page
 
 
 def _owed(version: InForce, since: Instant, until: Instant) -> list[Obligation]:
@@ -129,20 +162,15 @@ def _spared(version: InForce, asked: Callable[[], list[T]]) -> list[T]:
         return []
 
 
-def _write(connection: Connection, version: InForce, page: list[Obligation]) -> None:
-    obligations.write(connection, version, page)
-
-
 def _rewrite(
     connection: Connection,
     plans: Iterable[int],
-    owed: Iterable[tuple[InForce, list[Obligation]]],
+    owed: Sequence[Owed],
     now: Instant,
 ) -> None:
     for plan_id in plans:
         obligations.remove_unopened(connection, plan_id, now)
-    for version, promises in owed:
-        obligations.write(connection, version, promises)
+    obligations.write_all(connection, owed)
     raise_notices(connection, _known_again(connection, [version for version, _ in owed]), now)
 
 

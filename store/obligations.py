@@ -121,6 +121,13 @@ def _set(connection: Connection, version_id: int, **values: Instant) -> None:
     connection.execute(update(VERSION).where(VERSION.c.id == version_id).values(values))
 
 
+def plans_in_force(connection: Connection, since: Instant) -> list[int]:
+    """The plans that make rounds at or after `since`."""
+    query = select(VERSION.c.plan_id).where(VERSION.c.effective_at.is_not(None))
+    ends = (VERSION.c.ended_at.is_(None)) | (VERSION.c.ended_at > since)
+    return list(connection.execute(query.where(ends).distinct().order_by("plan_id")).scalars())
+
+
 def in_force(
     connection: Connection, since: Instant, plans: Iterable[int] | None = None
 ) -> list[InForce]:
@@ -174,10 +181,26 @@ def _readable(row: Row[*tuple[Any, ...]]) -> Plan | None:
 def write(connection: Connection, version: InForce, promises: Iterable[Promise]) -> int:
     """Write what a version owes; what stands there already is left alone. Returns how many are
     new."""
-    promises = list(promises)
-    if not promises:
-        return 0
-    calendar_id = version_id(connection, version.calendar)
+    return write_all(connection, [(version, list(promises))])
+
+
+def write_all(connection: Connection, owed: Iterable[tuple[InForce, Sequence[Promise]]]) -> int:
+    """The same for many versions."""
+    calendars: dict[int, int] = {}  # versions read together share theirs
+    values: list[dict[str, Any]] = []
+    for version, promises in owed:
+        if not promises:
+            continue
+        calendar = id(version.calendar)
+        if calendar not in calendars:
+            calendars[calendar] = version_id(connection, version.calendar)
+        values += _values(connection, version, promises, calendars[calendar])
+    return _WRITE.each(connection, values) if values else 0
+
+
+def _values(
+    connection: Connection, version: InForce, promises: Sequence[Promise], calendar_id: int
+) -> list[dict[str, Any]]:
     people = _people(connection, version.plan)
     profiled = _profiled(connection, version, {p.profiles for p in promises if p.profiles})
     checkpoints: dict[str, int] = {}
@@ -185,7 +208,7 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
         query = select(CHECKPOINT.c.slug, CHECKPOINT.c.id)
         rows = connection.execute(query.where(CHECKPOINT.c.site_id == version.site_id))
         checkpoints = {row.slug: row.id for row in rows}
-    values = [
+    return [
         {
             "key": promise.key,
             "kind": KINDS[type(promise.terms)],
@@ -199,15 +222,20 @@ def write(connection: Connection, version: InForce, promises: Iterable[Promise])
             "closes": promise.closes,
             "due": promise.due,
             "wake": _first_wake(promise),
+            "standing": "pending",
+            "revision": 0,
             "expected": promise.asked,
+            "visited": 0,
+            "alarm": False,
             "scored": promise.scored,
             "calendar_id": calendar_id,
             "profiled_id": profiled.get(promise.profiles),
-            "owner_id": people.get(version.plan.answers(promise.expected) or ""),
+            "owner_id": people.get(version.plan.answers(promise.expected) or "")
+            if people
+            else None,
         }
         for promise in promises
     ]
-    return connection.execute(_WRITE, values).rowcount
 
 
 def _people(connection: Connection, plan: Plan) -> dict[str, int]:
@@ -258,7 +286,10 @@ def remove_unopened(connection: Connection, plan_id: int, now: Instant) -> int:
     return connection.execute(delete(OBLIGATION).where(mine, unopened)).rowcount
 
 
-_WRITE = upsert(OBLIGATION).on_conflict_do_nothing(index_elements=["key"])
+_WRITE = Prepared(
+    upsert(OBLIGATION).on_conflict_do_nothing(index_elements=["key"]),
+    columns=[column.name for column in OBLIGATION.c if column.name not in ("id", "waiting")],
+)
 
 # Looking at what is due ---------------------------------------------------------------------------
 

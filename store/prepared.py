@@ -55,6 +55,18 @@ class Prepared:
         """How many rows it wrote."""
         return self._run(connection, values).rowcount
 
+    def each(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
+        """Once for each of `rows`, which are changed into what the driver takes."""
+        for name, turn in self._into.items():
+            for row in rows:
+                row[name] = turn(row[name])
+        driver: Any = connection.connection.driver_connection
+        try:
+            written: int = driver.executemany(self._sql, rows).rowcount
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(self._sql, None, error, sqlite3.Error) from error
+        return written
+
     def _run(self, connection: Connection, values: Mapping[str, Any]) -> sqlite3.Cursor:
         driver: Any = connection.connection.driver_connection
         given = {**self._fixed, **values}

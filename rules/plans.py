@@ -233,7 +233,7 @@ class Plan:
         read = {
             "route": tuple(PlanCheckpoint(**checkpoint) for checkpoint in document["route"]),
             "days": None if days is None else frozenset(map(DayClass, days)),
-            "windows": tuple(map(Window.parse, document["windows"])),
+            "windows": tuple(map(_parsed, document["windows"])),
             "quota": Times.from_json(document["quota"]) if document.get("quota") else None,
             "profiles": tuple(document.get("profiles", ())),
         }
@@ -243,6 +243,12 @@ class Plan:
         """SHA-256, in hex, of the snapshot's canonical JSON: equal plans have equal digests."""
         text = json.dumps(self.to_json(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4_096)
+def _parsed(text: str) -> Window:
+    """Cached: the schools of a district share most of their windows."""
+    return Window.parse(text)
 
 
 def contradictions(plan: Plan) -> Iterator[str]:
@@ -312,14 +318,18 @@ def owed(
     # One day more: where clocks are set back across midnight, a later instant has an earlier date.
     last = _local(until, tz).date() + _DAY
     found = _spans(plan, calendar, (first, last), on)
+    terms: dict[int, tuple[Terms, ...]] = {}  # of each plan that special periods make of this one
     for opens in sorted(found):
         if since < opens <= until:
-            yield from _obligations(found[opens].plan, found[opens].span)
+            changed, span = found[opens].plan, found[opens].span
+            if id(changed) not in terms:
+                terms[id(changed)] = changed.terms()
+            yield from _obligations(changed, span, terms[id(changed)])
 
 
 def promised(plan: Plan, opens: Instant, closes: Instant) -> tuple[Obligation, ...]:
     """The obligations of one window of `plan`, made again from what the ledger keeps of them."""
-    return tuple(_obligations(plan, Span(opens, closes)))
+    return tuple(_obligations(plan, Span(opens, closes), plan.terms()))
 
 
 def window_days(
@@ -331,7 +341,11 @@ def window_days(
     for ahead in range(days):
         when = first + ahead * _DAY
         windows = (found[opens] for opens in sorted(found) if found[opens].day == when)
-        owing = tuple(owed for window in windows for owed in _obligations(window.plan, window.span))
+        owing = tuple(
+            owed
+            for window in windows
+            for owed in _obligations(window.plan, window.span, window.plan.terms())
+        )
         yield WindowDay(day=calendar.day(when), owed=owing)
 
 
@@ -362,8 +376,8 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is no time zone: write one as Asia/Shanghai") from error
 
 
-def _obligations(plan: Plan, span: Span) -> Iterator[Obligation]:
-    for term in plan.terms():
+def _obligations(plan: Plan, span: Span, terms: tuple[Terms, ...]) -> Iterator[Obligation]:
+    for term in terms:
         key = (
             gap_key(plan.site, plan.slug, span.opens, term.checkpoint)
             if isinstance(term, Gap)

@@ -54,7 +54,7 @@ def digest(connection: Connection) -> dict[str, object]:
 
 @pytest.mark.parametrize("alarms", [FEW, FEW + 1, 100])
 def test_a_storm_is_one_digest(engine: Engine, alarms: int) -> None:
-    """Few alarms are told one by one as well; beyond that the digest is all, the ledger keeps all."""
+    """Few alarms are told one by one as well; beyond that the digest is all that is told."""
     with writing(engine) as connection:
         raise_notices(connection, map(missed, range(alarms)), NOW, HELD)
         assert to_tell(connection) == []
@@ -68,7 +68,7 @@ def test_a_storm_is_one_digest(engine: Engine, alarms: int) -> None:
 
 
 def test_the_digest_counts_by_verdict_and_names_what_was_not_kept(engine: Engine) -> None:
-    """Who reads one message knows how many rounds came due, how they stand, and which to look at."""
+    """One message says how many rounds came due, how they stand, and which to look at."""
     with writing(engine) as connection:
         close_gap(connection, GAP, NOW, NOW)
         told = digest(connection)

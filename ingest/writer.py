@@ -127,14 +127,18 @@ class _Batch:
         self._notices: list[Notice] = []
         self._receipts: dict[Key, str] = {}
         self._strangers: set[str] = set()
+        self._fresh: list[bool] = []
         self._spans: dict[int, int] = {}
         self._first_tick = writer.first_tick
 
     def write(self, items: Sequence[Item]) -> Committed:
         """The steps of the module's first lines, in their order."""
         self._append(items)
+        fresh = iter(self._fresh)
         for item in items:
             match item:
+                case Taken():
+                    self._meet(item, fresh=next(fresh))
                 case Suspect():
                     self._keep(item)
                 case Said():
@@ -174,10 +178,7 @@ class _Batch:
                 self._connection, key, taken.identity.seq, overtaking=taken.overtaking
             )
             self._receipts[key] = taken.site.slug
-            # a retained one was said some time, not now; of copies the earliest counts (law 3)
-            if not taken.retained and index not in again:
-                now = taken.row.received_at
-                self._writer.presence.heard(self._connection, taken.device.id, now)
+            self._fresh.append(index not in again)
             if index not in again:
                 self._time(taken)
                 self._follow(taken)
@@ -229,6 +230,15 @@ class _Batch:
         self._done.touched |= touched > 0
 
     # What is no entry.
+
+    def _meet(self, taken: Taken, *, fresh: bool) -> None:
+        """Its device was there: before a will that came after it, and after one that came before.
+
+        A retained one was said some time, not now; of copies the earliest counts (law 3).
+        """
+        if fresh and not taken.retained:
+            at = taken.row.received_at
+            self._writer.presence.heard(self._connection, taken.device.id, at)
 
     def _conflict(self, taken: Taken) -> None:
         identity = taken.identity

@@ -112,8 +112,10 @@ class ArrivalBook:
         The caller has written all entries before the marker.
         """
         after, before = self.after, max(marker, self.after)  # a clock set back ends no span early
-        span, heard, statuses, odd = self._open, self._heard, self._statuses, self._odd
         set_back = self._steps and marker < after - STEPPED_MS
+        if marker <= after and not set_back:
+            return Closed()  # a copy: the broker sends again what a crash left unacknowledged
+        span, heard, statuses, odd = self._open, self._heard, self._statuses, self._odd
         self.after, self._open, self._odd = marker if set_back else before, None, False
         if not heard and span is None:
             return Closed()

@@ -51,7 +51,7 @@ class Bench:
             judged = Judged()
             judged.load(connection)
         after = before["marker_at"] if before and before["marker_at"] else self.at
-        book = ArrivalBook(after)
+        book = ArrivalBook(after, steps=True)
         self.writer = Writer(self.ledger.engine, "test", judged, book, None, sampling=True)
         self.reader = Reader(picture=self.ledger.picture(), marker=MARKER)
 

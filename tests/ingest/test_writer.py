@@ -153,6 +153,18 @@ def test_a_marker_of_the_past_ends_no_span_before_it_began(bench):
     assert bench.rows("SELECT * FROM correction") == []
 
 
+def test_a_copy_of_a_marker_ends_no_span(bench):
+    """What a crash left unacknowledged comes again, markers too: the span they closed long ago is
+    not the one that is open now."""
+    bench.take(marker(bench.at), marker(bench.at + 1_000))
+    bench.take(delivery(up("checkin"), checkin(1, bench.at + 1_500)))
+    bench.take(marker(bench.at), marker(bench.at + 1_000))
+    assert bench.rows("SELECT before FROM arrival") == [(None,)]
+    bench.take(marker(bench.at + 2_000))
+    assert bench.rows("SELECT before FROM arrival") == [(bench.at + 2_000,)]
+    assert bench.rows("SELECT * FROM correction") == []
+
+
 def test_a_hazard_is_its_steps_in_whatever_order(bench):
     """Steps that come before their report wait for it; the case then stands as it should."""
     ref = {"ref": "hh-1/0/1", "at": NOW}
@@ -219,6 +231,15 @@ def test_no_contact_of_a_batch_swallows_another(bench):
     bench.writer.commit(said, bench.at)
     heard = [since for (since,) in bench.rows("SELECT since FROM contact ORDER BY since")]
     assert heard == [first + beat * hour for beat in range(5)]
+
+
+def test_a_will_and_what_follows_it_count_in_their_order(bench):
+    """Heard after its will, a device is there again: in one batch as in two."""
+    will = delivery(up("status"), {"online": False})
+    bench.take(will, delivery(up("checkin"), checkin(1, bench.at)))
+    assert bench.rows("SELECT online FROM device_state WHERE online IS NOT NULL") == [(1,)]
+    bench.take(delivery(up("checkin"), checkin(2, bench.at)), will)
+    assert bench.rows("SELECT online FROM device_state WHERE online IS NOT NULL") == [(0,)]
 
 
 def test_strangers_cannot_fill_the_memory(bench, monkeypatch):

@@ -1,5 +1,6 @@
 """The whole chain: a simulated fleet, a real broker, the service as a process, the truth."""
 
+import datetime as dt
 import json
 import random
 import subprocess
@@ -19,10 +20,21 @@ from tests.service import Service, a_service
 pytestmark = [pytest.mark.broker, pytest.mark.fleet]
 
 SIMULATOR = Path(sys.executable).with_name("firmware-sim")
-SCENARIOS = ("normal-day", "offline-burst", "bad-night")
-SEEDS = range(1, 11)
+SEEDS = {
+    "normal-day": range(1, 11),
+    "offline-burst": range(1, 11),
+    "bad-night": range(1, 11),
+    "wrong-clocks": range(1, 4),
+    "found-later": range(1, 4),
+    "dst-night": range(1, 3),
+    "dst-night-spring": range(1, 3),
+    "makeup-week": range(1, 2),
+}
+RUNS = [(scenario, seed) for scenario, seeds in SEEDS.items() for seed in seeds]
+HURT = ("normal-day", "offline-burst", "bad-night", "wrong-clocks", "found-later")
 PLAY_S = 120.0
-OVERDUE = "checkpoint.overdue"
+OVERDUE, AMENDED = "checkpoint.overdue", "round.amended"
+MOVED = ("ahead", "slow", "uptime")
 
 
 def a_registry(scenario: str) -> bytes:
@@ -74,6 +86,32 @@ def assert_equals_truth(service: Service, folder: Path, summary: dict[str, Any])
     assert set(overdue) - withdrawn == set(told["overdue"])
     # a service that was behind may know better before it looks, and then never raises it
     assert withdrawn <= set(told["withdrawn"])
+    assert_times_equal_truth(service, folder)
+
+
+def assert_times_equal_truth(service: Service, folder: Path) -> None:
+    """A wrong clock is set right, or not, as the simulator's reading of the contract says."""
+    facts = map(json.loads, (folder / "truth" / "truth.jsonl").read_text().splitlines())
+    reads = [f for f in facts if f["fact"] == "read" and f["delivered"] is not None]
+    moved = {_identity(f): (f["dated"], f["how"]) for f in reads if f["how"] in MOVED}
+    listed = [c for c in service.listing("checkin", "list") if c["corrected_how"] is not None]
+    assert {_identity(c): (_ms(c["corrected_at"]), c["corrected_how"]) for c in listed} == moved
+
+
+def _identity(row: dict[str, Any]) -> tuple[str, int, int]:
+    return row["device"], row["epoch"], row["seq"]
+
+
+def _ms(text: str) -> int:
+    return round(dt.datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def assert_amended_as_truth(service: Service, folder: Path) -> None:
+    """What was said at due and what holds in the end differ in the simulator's rounds alone."""
+    told = json.loads((folder / "truth" / "verdicts.json").read_text())["rounds"]
+    amended = {e["subject"] for e in service.listing("event", "list") if e["kind"] == AMENDED}
+    changed = {key for key, verdict in told.items() if verdict["first"] != verdict["verdict"]}
+    assert amended & told.keys() == changed
 
 
 def play(
@@ -99,13 +137,14 @@ def play(
                 if hurt is not None:
                     worst.join(60)
         assert_equals_truth(service, folder, summary)
+        if hurt is None:
+            assert_amended_as_truth(service, folder)
         assert service.stop() == 0
         assert "rule.raised" not in service.log
         assert "message.unhandled" not in service.log
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(("scenario", "seed"), RUNS)
 def test_every_verdict_is_the_simulators_own(tmp_path: Path, scenario: str, seed: int) -> None:
     """Whatever guards, networks and batteries do, the service judges as the simulator knows it."""
     with mosquitto(["set_tcp_nodelay true"]) as broker:
@@ -120,7 +159,7 @@ def killing(service: Service, chance: random.Random, over: threading.Event) -> N
 
 
 @pytest.mark.parametrize("seed", [102])
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", HURT)
 def test_killed_in_the_middle_it_judges_the_same(tmp_path: Path, scenario: str, seed: int) -> None:
     """SIGKILL of the service at random instants, again and again, changes no verdict and no
     count."""
@@ -128,7 +167,7 @@ def test_killed_in_the_middle_it_judges_the_same(tmp_path: Path, scenario: str, 
         play(tmp_path, broker, scenario, seed, killing)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", HURT[:3])
 def test_a_broker_killed_changes_nothing_either(tmp_path: Path, scenario: str) -> None:
     """SIGKILL of Mosquitto loses acknowledged messages; receipts bring every one of them again."""
     with mosquitto(["set_tcp_nodelay true"]) as broker:

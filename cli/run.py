@@ -19,7 +19,7 @@ def ingest(context: typer.Context) -> None:
 
 def demo(
     scenario: Annotated[
-        str, typer.Option("--scenario", help="normal-day, offline-burst, bad-night, or a file.")
+        str, typer.Option("--scenario", help="As `firmware-sim scenarios` lists them, or a file.")
     ] = "normal-day",
     seed: Annotated[
         int | None, typer.Option("--seed", help="Another day; else the scenario's own.")

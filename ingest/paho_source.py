@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from ingest.source import Delivery, Session
+from ingest.source import UNBOUND, Delivery, Session
 from store.addresses import MqttAddress
 
 log = structlog.get_logger()
@@ -86,6 +86,9 @@ class PahoSource:
         for delivery in deliveries:
             self._by_session[delivery.session].acknowledge(delivery.token)
 
+    def subscribe(self, session: str, filters: Iterable[str], *, gone: Iterable[str] = ()) -> None:
+        self._by_session[session].subscribe(tuple(filters), tuple(gone))
+
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> "_Sent":
         return self._out.publish(topic, payload, qos, retain)
 
@@ -129,6 +132,9 @@ class _Queues:
     def put(self, delivery: Delivery, urgent: bool) -> None:
         queue = self._urgent if urgent else self._usual
         with self._lock:
+            if delivery.token[1] == 0 and len(queue) >= UNBOUND:
+                log.warning("mqtt.left_out", topic=delivery.topic, waiting=len(queue))
+                return
             queue.append(delivery)
             first = len(queue) == 1
         if first:
@@ -188,6 +194,10 @@ class _Link:
         self._changed = changed
         self._connection = 0
         self._expected = False
+        self._also: tuple[str, ...] = ()
+        self._gone: tuple[str, ...] = ()
+        self._asked: dict[int, tuple[str, ...]] = {}
+        self._asking = threading.Lock()  # held from asking until it is known what was asked
         self._client = self._new()
 
     def _new(self) -> mqtt.Client:
@@ -218,8 +228,29 @@ class _Link:
 
     def acknowledge(self, token: tuple[int, int]) -> None:
         connection, packet = token
-        if connection == self._connection:
+        if connection == self._connection and packet:
             self._client.ack(packet, 1)
+
+    def subscribe(self, filters: tuple[str, ...], gone: tuple[str, ...]) -> None:
+        self._also, self._gone = filters, gone
+        if self._client.is_connected():
+            self._ask(self._client, filters)
+            self._leave(self._client)
+
+    def _ask(self, client: mqtt.Client, filters: tuple[str, ...]) -> None:
+        if not filters:
+            return
+        # Without Retain As Published the flag says what it must say here: this was kept by the
+        # broker from before, it did not arrive just now.
+        options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=1)
+        with self._asking:
+            _, mid = client.subscribe([(name, options) for name in filters])
+            if mid is not None:
+                self._asked[mid] = filters
+
+    def _leave(self, client: mqtt.Client) -> None:
+        if self._gone:
+            client.unsubscribe(list(self._gone))
 
     def _connected(
         self,
@@ -237,25 +268,27 @@ class _Link:
         elif self._expected:
             self._on_fresh(self.session.name)
         self._expected = True
-        # Without Retain As Published the flag says what it must say here: this was kept by the
-        # broker from before, it did not arrive just now.
-        options = SubscribeOptions(qos=1, retainAsPublished=False, retainHandling=1)
-        client.subscribe([(name, options) for name in self.session.filters])
+        self._ask(client, self.session.filters)
+        self._ask(client, self._also)
+        self._leave(client)
 
     def _subscribed(
         self,
         _client: mqtt.Client,
         _userdata: object,
-        _mid: int,
+        mid: int,
         reasons: list[ReasonCode],
         _properties: Properties | None,
     ) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
+        with self._asking:
+            asked = self._asked.pop(mid, ())
+        answers = zip(asked, reasons, strict=False)
+        refused = {name: str(reason) for name, reason in answers if reason.is_failure}
         if refused:
-            log.error("mqtt.subscribe_refused", session=self.session.name, reasons=refused)
-            return
-        self.ready = True
-        self._changed()
+            log.error("mqtt.subscribe_refused", session=self.session.name, refused=refused)
+        if asked == self.session.filters and not refused:
+            self.ready = True
+            self._changed()
 
     def _disconnected(
         self,

@@ -4,6 +4,10 @@ A source hands out deliveries in the order in which the broker sent them and kee
 unacknowledged until told otherwise. Its receive window is the back-pressure: what is not
 acknowledged is not followed by more. Acknowledgements are bound to the connection that brought the
 message; one that outlives its connection does nothing, and the broker sends the message again.
+
+Readers that one can buy publish with QoS 0. Those deliveries come in their place among the others
+and know neither window nor acknowledgement, so at most `UNBOUND` of them wait; then the newest are
+left out, as the broker itself does to a client that is too slow.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,6 +20,9 @@ MAIN = "main"
 SOS = "sos"
 BULK = "bulk"
 
+UNBOUND = 20_000
+"""Deliveries of QoS 0 that may wait to be taken: some 10 MB of a reader's usual size."""
+
 
 class Delivery(NamedTuple):
     """One message: where it was published, its bytes, and what its acknowledgement needs."""
@@ -24,7 +31,7 @@ class Delivery(NamedTuple):
     topic: str
     payload: bytes
     retained: bool
-    token: tuple[int, int]  # connection, packet id
+    token: tuple[int, int]  # connection, packet id; 0 where it was published with QoS 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +67,15 @@ class Source(Protocol):
         """Wait for messages and return at most `limit`, the overtaking sessions' first."""
 
     def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
-        """Tell the broker that these need not be sent again."""
+        """Tell the broker that these need not be sent again; of QoS 0 there is nothing to tell."""
+
+    def subscribe(self, session: str, filters: Iterable[str], *, gone: Iterable[str] = ()) -> None:
+        """Read `filters` in that session beside its own, and `gone` no more; it replaces what an
+        earlier call said, and holds for every connect from now on.
+
+        A session on the broker outlives the process: what an earlier run read and this one does
+        not must stand in `gone`. What the broker refuses is logged; the rest is read.
+        """
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> "Sending":
         """Send something; the answer says when the broker has it."""

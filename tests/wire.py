@@ -53,10 +53,11 @@ class Wire:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def say(self, topic: str, said: Any, *, retain: bool = False) -> None:
-        """Publish JSON, or bytes as they are, and wait for the broker's acknowledgement."""
+    def say(self, topic: str, said: Any, *, retain: bool = False, qos: int = 1) -> None:
+        """Publish JSON, or bytes as they are, and wait until it has been sent, or with QoS 1
+        acknowledged."""
         payload = said if isinstance(said, bytes) else json.dumps(said).encode()
-        self._client.publish(topic, payload, 1, retain).wait_for_publish(PATIENCE_S)
+        self._client.publish(topic, payload, qos, retain).wait_for_publish(PATIENCE_S)
 
     def say_all(self, topic: str, all_said: list[Any]) -> None:
         """Publish much at once, and wait for the last acknowledgement."""

@@ -18,9 +18,14 @@ class Kept:
     """What the broker keeps for one session."""
 
     session: Session
-    waiting: deque[tuple[str, bytes]] = field(default_factory=deque)
-    flying: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    also: set[str] = field(default_factory=set)
+    waiting: deque[tuple[str, bytes, int]] = field(default_factory=deque)
+    flying: dict[int, tuple[str, bytes, int]] = field(default_factory=dict)
     next_id: int = 1
+
+    def reads(self, topic: str) -> bool:
+        """Whether a filter of the session matches."""
+        return any(matches(wish, topic) for wish in (*self.session.filters, *self.also))
 
 
 class MemoryBroker:
@@ -32,11 +37,11 @@ class MemoryBroker:
         self.refusing = False
         self.published: list[tuple[str, bytes]] = []
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """As some client does, with QoS 1."""
+    def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
+        """As some client does. With QoS 0 nothing is kept for who is not there."""
         for kept in self.kept.values():
-            if any(matches(wish, topic) for wish in kept.session.filters):
-                kept.waiting.append((topic, payload))
+            if kept.reads(topic) and (qos or self.sources):
+                kept.waiting.append((topic, payload, qos))
         for source in self.sources:
             source.wake()
 
@@ -80,6 +85,7 @@ class MemorySource:
         self._connection = 0
         self._expected = False
         self._up = False
+        self._also: dict[str, tuple[set[str], set[str]]] = {}
         self._some = asyncio.Event()
 
     @property
@@ -110,10 +116,21 @@ class MemorySource:
             kept = self._broker.kept[name]
             kept.waiting.extendleft(reversed(kept.flying.values()))
             kept.flying.clear()
+            self._follow(session.name)
         self._expected = self._up = True
         self._broker.sources.append(self)
         self._on_change(True)
         self.wake()
+
+    def subscribe(self, session: str, filters: Iterable[str], *, gone: Iterable[str] = ()) -> None:
+        self._also[session] = set(filters), set(gone)
+        if self._up:
+            self._follow(session)
+
+    def _follow(self, session: str) -> None:
+        filters, gone = self._also.get(session, (set(), set()))
+        kept = self._broker.kept[f"{self._instance}-{session}"]
+        kept.also = (kept.also | filters) - gone
 
     def hang_up(self) -> None:
         """Be gone."""
@@ -139,11 +156,13 @@ class MemorySource:
         for session in self._sessions if self._up else ():
             kept = self._broker.kept[f"{self._instance}-{session.name}"]
             while kept.waiting and len(kept.flying) < session.window and len(taken) < limit:
-                topic, payload = kept.waiting.popleft()
-                kept.flying[kept.next_id] = topic, payload
-                token = (self._connection, kept.next_id)
+                topic, payload, qos = kept.waiting.popleft()
+                packet = kept.next_id if qos else 0
+                if qos:
+                    kept.flying[packet] = topic, payload, qos
+                    kept.next_id += 1
+                token = (self._connection, packet)
                 taken.append(Delivery(session.name, topic, payload, False, token))
-                kept.next_id += 1
         return taken
 
     def acknowledge(self, deliveries: Iterable[Delivery]) -> None:

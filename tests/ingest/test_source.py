@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -20,6 +20,7 @@ SESSIONS = (
     Session(name="sos", filters=("patrol/v1/+/+/up/sos",), window=10, overtaking=True),
 )
 CHECKIN, SOS = "patrol/v1/s/d/up/checkin", "patrol/v1/s/d/up/sos"
+FOREIGN, STRANGE = "tele/reader/SENSOR", "zigbee2mqtt/hall/button"
 WITHIN_S = 20.0
 
 
@@ -46,7 +47,7 @@ class World:
 
     def source(self) -> Source: ...
 
-    def publish(self, topic: str, payload: bytes) -> None: ...
+    def publish(self, topic: str, payload: bytes, qos: int = 1) -> None: ...
 
     async def cut(self, source: Source) -> None: ...
 
@@ -61,8 +62,8 @@ class MemoryWorld(World):
     def source(self) -> Source:
         return MemorySource(self.broker, "test", SESSIONS, **self.heard())
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        self.broker.publish(topic, payload)
+    def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
+        self.broker.publish(topic, payload, qos)
 
     async def cut(self, source: Source) -> None:
         self.broker.cut()
@@ -80,9 +81,9 @@ class RealWorld(World):
         broker = Broker(address=MqttAddress.parse(f"mqtt://127.0.0.1:{self.server.port}"))
         return PahoSource(broker, "test", SESSIONS, **self.heard())
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
         wire = Wire(self.server.port)
-        wire.say(topic, payload)
+        wire.say(topic, payload, qos=qos)
         wire.close()
 
     async def cut(self, source: Source) -> None:
@@ -240,6 +241,72 @@ async def test_what_is_published_comes_round(world):
         sending = source.publish(CHECKIN, b"to myself", qos=1)
         assert await sending.done(WITHIN_S)
         assert bodies(await taken(source, 1)) == [b"to myself"]
+
+
+async def reading(source: Source, world: World, topic: str) -> None:
+    """Wait until what is published there comes: a subscription takes a moment."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            world.publish(topic, b"are you there")
+            with suppress(TimeoutError):
+                source.acknowledge(await asyncio.wait_for(source.take(1), 0.3))
+                return
+
+
+async def test_what_is_subscribed_later_comes_too(world):
+    """Filters named while connected are read beside the session's own, in one stream."""
+    async with running(world) as source:
+        source.subscribe(MAIN, ("tele/+/SENSOR", "zigbee2mqtt/#"))
+        await reading(source, world, FOREIGN)
+        for topic in (FOREIGN, CHECKIN, STRANGE):
+            world.publish(topic, topic.encode())
+        found = await taken(source, 3)
+        assert [each.topic for each in found] == [FOREIGN, CHECKIN, STRANGE]
+        assert {each.session for each in found} == {MAIN}
+
+
+async def test_what_was_subscribed_holds_after_every_connect(world):
+    """After a break, and even after the broker forgot the session, the filters are read again."""
+    async with running(world) as source:
+        source.subscribe(MAIN, ("tele/+/SENSOR",))
+        await reading(source, world, FOREIGN)
+        await world.cut(source)
+        await reading(source, world, FOREIGN)
+        await world.forget(source)
+        await reading(source, world, FOREIGN)
+
+
+async def test_what_is_gone_comes_no_more(world):
+    """What an earlier run read, and is gone now, is no longer kept for us by the broker."""
+    async with running(world) as source:
+        source.subscribe(MAIN, ("tele/+/SENSOR", "zigbee2mqtt/#"))
+        await reading(source, world, FOREIGN)
+    source = world.source()
+    source.subscribe(MAIN, ("zigbee2mqtt/#",), gone=("tele/+/SENSOR",))
+    await source.start()
+    try:
+        await world.connected(source)
+        await reading(source, world, STRANGE)
+        world.publish(FOREIGN, b"nobody reads this")
+        await quiet(source)
+    finally:
+        await source.stop()
+
+
+async def test_what_needs_no_acknowledgement_gets_none(world):
+    """Deliveries of QoS 0 come in their order; acknowledging them does not harm the connection,
+    and they do not fill the window."""
+    async with running(world) as source:
+        world.publish(CHECKIN, b"held")
+        for number in range(WINDOW):
+            world.publish(CHECKIN, b"%d" % number, qos=0)
+        world.publish(CHECKIN, b"last")
+        found = await taken(source, WINDOW + 2)
+        assert bodies(found)[0] == b"held"
+        assert bodies(found)[-1] == b"last"
+        source.acknowledge(found)
+        await world.cut(source)
+        await quiet(source)
 
 
 @pytest.mark.broker

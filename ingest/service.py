@@ -5,7 +5,7 @@ import logging
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ from ingest.paho_source import Broker, PahoSource
 from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
-from ingest.source import MAIN, SOS, Delivery, sessions
+from ingest.source import MAIN, SOS, Delivery, Source, sessions
 from ingest.watch import Watch
 from ingest.writer import Committed, Writer
 from store import quarantine, workers
@@ -43,6 +43,7 @@ from store.picture import Picture, load_picture, registry_applied_at, registry_v
 from store.quarantine import State
 from store.series.connect import series_writer
 from store.series.feeder import Feeder
+from store.series.ports import SeriesWriter
 from store.settings import ClockKind, LogLevel, Settings
 
 log = structlog.get_logger()
@@ -52,7 +53,19 @@ RETAKEN = 200
 """Entries of the quarantine taken again in one turn of the house."""
 
 
-def run(settings: Settings) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What meets the world, and how it is made; a test that kills the service wraps these."""
+
+    source: Callable[..., Source] = PahoSource
+    writer: Callable[..., Writer] = Writer
+    series: Callable[[Settings], SeriesWriter | None] = series_writer
+
+
+PARTS = Parts()
+
+
+def run(settings: Settings, parts: Parts = PARTS) -> None:
     """Run the service until SIGTERM or SIGINT.
 
     Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, and OSError where the HTTP
@@ -63,7 +76,7 @@ def run(settings: Settings) -> None:
     check_schema(engine)
     ledger = Ledger(engine)
     try:
-        asyncio.run(_run(settings, ledger))
+        asyncio.run(_run(settings, ledger, parts))
     finally:
         ledger.close()
         engine.dispose()
@@ -85,12 +98,12 @@ def _log_from(level: LogLevel) -> None:
     )
 
 
-async def _run(settings: Settings, ledger: Ledger) -> None:
+async def _run(settings: Settings, ledger: Ledger, parts: Parts) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
-    await Service(settings, ledger, await _begin(settings, ledger)).run(stopping)
+    await Service(settings, ledger, await _begin(settings, ledger), parts).run(stopping)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +166,9 @@ async def _begin(settings: Settings, ledger: Ledger) -> Begun:
 class Service:
     """One instance: every part, and the wires between them."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, begun: Begun) -> None:
+    def __init__(
+        self, settings: Settings, ledger: Ledger, begun: Begun, parts: Parts = PARTS
+    ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._begun = begun
@@ -161,7 +176,7 @@ class Service:
         self._ticks = isinstance(begun.clock, TickClock)
         self._health = Health()
         name = settings.instance
-        self._source = PahoSource(
+        self._source = parts.source(
             Broker(address=settings.mqtt_url, ca_file=settings.mqtt_ca_file),
             name,
             sessions(name, window=settings.receive_maximum),
@@ -170,13 +185,13 @@ class Service:
         )
         marks = topics.CLOCK if self._ticks else topics.marker(name)
         self._reader = Reader(picture=begun.picture, marker=marks)
-        series = series_writer(settings)
+        series = parts.series(settings)
         self._feeder = (
             None if series is None else Feeder(ledger.engine, series, now=self._clock.now)
         )
         self._poke_series = asyncio.Event()
         sampling = self._feeder is not None
-        self._writer = Writer(
+        self._writer = parts.writer(
             ledger.engine,
             name,
             begun.judged,

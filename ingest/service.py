@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -32,6 +33,7 @@ from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
 from ingest.source import MAIN, SOS, Delivery, Source, sessions
+from ingest.supervisor import Supervisor
 from ingest.watch import Watch
 from ingest.writer import Committed, Writer
 from store import quarantine, workers
@@ -175,6 +177,7 @@ class Service:
         self._clock = begun.clock
         self._ticks = isinstance(begun.clock, TickClock)
         self._health = Health()
+        self._supervisor = Supervisor.of(os.environ)
         name = settings.instance
         self._source = parts.source(
             Broker(address=settings.mqtt_url, ca_file=settings.mqtt_ca_file),
@@ -250,9 +253,11 @@ class Service:
             await self._source.start()
             if self._known is not None:
                 self._marked.set()
+            self._supervisor.tell("READY=1")
             log.info("service.started", instance=settings.instance, clock=settings.clock.value)
             ended = asyncio.ensure_future(stopping.wait())
             await asyncio.wait((ended, *tasks), return_when=asyncio.FIRST_COMPLETED)
+            self._supervisor.tell("STOPPING=1")
             await self._stop(tasks)
             ended.cancel()
             for task in tasks:
@@ -269,6 +274,7 @@ class Service:
             "owing": self._keep_owing(),
             "outages": self._keep_outages(),
             "housekeeping": self._keep_house(),
+            "supervisor": self._supervisor.keep_told(self._health, marked=not self._ticks),
         }
         if self._markers is not None:
             parts["markers"] = self._markers.run()

@@ -31,13 +31,18 @@ class Marked(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A record, read and placed. `row` lacks its id and arrival until it is committed."""
+    """A record, read and placed. `row` lacks its id and arrival until it is committed.
+
+    `site`: where it happened. `listens_at`: the site in whose topics its device waits for
+    receipts, which is another where the device was moved in between.
+    """
 
     row: EntryRow
     identity: Identity
     message: CheckIn | Hazard | Sos
     device: DeviceInfo
     site: SiteInfo
+    listens_at: str
     topic: str
     raw: bytes
     overtaking: bool
@@ -111,9 +116,9 @@ class Reader:
         origin = self._origin(topic)
         match topic.kind:
             case Kind.STATUS:
-                yield self._status(delivery, now, topic, origin)
+                yield self._status(delivery, now, topic, self._then(origin, now))
             case Kind.PHOTO:
-                yield self._photo(delivery, now, topic, origin)
+                yield self._photo(delivery, now, topic, self._then(origin, now))
             case _:
                 for read in codec.decode(topic, delivery.payload):
                     yield self._record(delivery, now, topic, origin, read)
@@ -141,9 +146,21 @@ class Reader:
         if device.retired:
             return Reason.RETIRED_DEVICE, "the registry has retired it"
         site = self.picture.site(topic.site)
-        if site is None or site.id not in device.site_ids:
+        if site is None or not device.ever(site.id):
             return Reason.FOREIGN_SITE, f"it may not report from {topic.site}"
         return _Origin(device, site)
+
+    def _then(
+        self, origin: _Origin | tuple[Reason, str], at: Instant
+    ) -> _Origin | tuple[Reason, str]:
+        """The same as of `at`: a device that was moved is placed where it was."""
+        if not isinstance(origin, _Origin) or not origin.device.before:
+            return origin
+        site_id = origin.device.was_at(origin.site.id, at)
+        site = None if site_id is None else self.picture.site_by_id(site_id)
+        if site is None:
+            return Reason.FOREIGN_SITE, f"it did not belong to {origin.site.slug} at the time"
+        return _Origin(origin.device, site)
 
     def _record(
         self,
@@ -155,11 +172,12 @@ class Reader:
     ) -> Item:
         if isinstance(read, Bad):
             return self._bad(delivery, now, topic, read)
+        message = read.message
+        origin = self._then(origin, message.at)
         if not isinstance(origin, _Origin):
             return self._suspect(
                 delivery, now, topic.site, topic.device, *origin, read.identity, read.raw
             )
-        message = read.message
         tag = None if isinstance(message, Sos) else message.tag
         place = self._place(origin.site, tag, message.at)
         return Taken(
@@ -168,6 +186,7 @@ class Reader:
             message=message,
             device=origin.device,
             site=origin.site,
+            listens_at=topic.site,
             topic=delivery.topic,
             raw=read.raw,
             overtaking=delivery.session != MAIN,

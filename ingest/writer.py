@@ -177,7 +177,7 @@ class _Batch:
             self._writer.coverage.add(
                 self._connection, key, taken.identity.seq, overtaking=taken.overtaking
             )
-            self._receipts[key] = taken.site.slug
+            self._receipts[key] = taken.listens_at
             self._fresh.append(index not in again)
             if index not in again:
                 self._time(taken)
@@ -245,7 +245,7 @@ class _Batch:
         self._keep(
             Suspect(
                 topic=taken.topic,
-                site=taken.site.slug,
+                site=taken.listens_at,
                 device=identity.device,
                 bucket=identity.device,
                 epoch=identity.epoch,

@@ -12,7 +12,16 @@ from store.decisions import of_read
 from store.entries import EntryKind
 from store.prepared import Prepared
 from store.presence import anything_arrived, reachable_through
-from store.tables import Arrival, Checkpoint, Correction, Device, Entry, Outage, Person
+from store.tables import (
+    Arrival,
+    Checkpoint,
+    Correction,
+    Device,
+    DevicePlace,
+    Entry,
+    Outage,
+    Person,
+)
 
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
 ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
@@ -20,6 +29,7 @@ CORRECTION = Correction.__table__  # type: ignore[attr-defined]
 CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
 DEVICE = Device.__table__  # type: ignore[attr-defined]
 PERSON = Person.__table__  # type: ignore[attr-defined]
+PLACE = DevicePlace.__table__  # type: ignore[attr-defined]
 OUTAGE = Outage.__table__  # type: ignore[attr-defined]
 
 _COLUMNS = (
@@ -145,7 +155,7 @@ def reachable(connection: Connection, site_id: int, since: Instant, until: Insta
     """
     if _CUT.first(connection, since=since, until=until) is not None:
         return False
-    devices = _DEVICES.all(connection, site=site_id, since=since)
+    devices = _DEVICES.all(connection, site=site_id, since=since, until=until)
     return not devices or any(
         reachable_through(connection, device, heartbeat_ms, since, until)
         for device, heartbeat_ms in devices
@@ -161,9 +171,14 @@ _CUT = Prepared(
     )
     .limit(1)
 )
-_DEVICES = Prepared(
-    select(DEVICE.c.id, DEVICE.c.heartbeat_ms).where(
-        DEVICE.c.site_id == bindparam("site"),
+_DEVICES = Prepared(  # those that belonged there then, wherever they do now
+    select(DEVICE.c.id, DEVICE.c.heartbeat_ms)
+    .distinct()
+    .select_from(PLACE.join(DEVICE, DEVICE.c.id == PLACE.c.device_id))
+    .where(
+        PLACE.c.site_id == bindparam("site"),
+        PLACE.c.since < bindparam("until"),
+        (PLACE.c.until.is_(None)) | (PLACE.c.until > bindparam("since")),
         (DEVICE.c.retired_at.is_(None)) | (DEVICE.c.retired_at > bindparam("since")),
     )
 )

@@ -19,6 +19,7 @@ from store.tables import (
     Area,
     Checkpoint,
     Device,
+    DevicePlace,
     Person,
     Plan,
     PlanVersion,
@@ -28,15 +29,45 @@ from store.tables import (
 )
 
 
+class Stay(NamedTuple):
+    """Where a device belonged in [since, until): the sites it might report from."""
+
+    since: Instant
+    until: Instant
+    site_ids: frozenset[int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """A device and the sites it may report from. `heartbeat_ms` None: silence means nothing."""
+    """A device and the sites it may report from. `heartbeat_ms` None: silence means nothing.
+
+    `before`: where it belonged before it was moved, newest first; empty where it never was.
+    """
 
     id: int
     slug: str
     site_ids: frozenset[int]
     retired: bool
     heartbeat_ms: int | None
+    before: tuple[Stay, ...] = ()
+
+    def ever(self, site_id: int) -> bool:
+        """Whether it may report from the site, or might have, some time."""
+        return site_id in self.site_ids or any(site_id in stay.site_ids for stay in self.before)
+
+    def was_at(self, site_id: int, at: Instant) -> int | None:
+        """The site of what happened to it at `at` and was told under `site_id`.
+
+        A device that was moved hands in under its new site what it read at the old one. None: at
+        that time it might not report from there.
+        """
+        then = next((s.site_ids for s in self.before if s.since <= at < s.until), self.site_ids)
+        if site_id in then:
+            return site_id
+        if site_id in self.site_ids and len(then) == 1:
+            (only,) = then
+            return only
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +288,11 @@ def _devices(connection: Connection) -> dict[str, DeviceInfo]:
             return below.get(row.node_id, nowhere)
         return of_site.setdefault(row.site_id, frozenset((row.site_id,)))
 
+    before: dict[int, list[Stay]] = defaultdict(list)
+    place = _table(DevicePlace)
+    left = select(place).where(place.c.until.is_not(None)).order_by(place.c.id.desc())
+    for row in connection.execute(left):
+        before[row.device_id].append(Stay(row.since, row.until, sites(row)))
     return {
         row.slug: DeviceInfo(
             id=row.id,
@@ -264,6 +300,7 @@ def _devices(connection: Connection) -> dict[str, DeviceInfo]:
             site_ids=sites(row),
             retired=row.retired_at is not None,
             heartbeat_ms=row.heartbeat_ms,
+            before=tuple(before.get(row.id, ())),
         )
         for row in _all(connection, _table(Device))
     }

@@ -161,7 +161,10 @@ class Tag(SQLModel, table=True):
 
 
 class Device(SQLModel, table=True):
-    """A device belongs to a site, or to a grid node and may then report from any site below it."""
+    """A device belongs to a site, or to a grid node and may then report from any site below it.
+
+    Where it belongs now; where it did before stands in `device_place`.
+    """
 
     __tablename__ = "device"
     __table_args__ = (Index("device_site", "site_id"),)
@@ -173,6 +176,21 @@ class Device(SQLModel, table=True):
     heartbeat_ms: int | None = _big(nullable=True)
     enrolled_at: int | None = _big(nullable=True)
     retired_at: int | None = _big(nullable=True)
+
+
+class DevicePlace(SQLModel, table=True):
+    """Where a device belongs in `[since, until)`: a site, or a grid node; at first, since ever."""
+
+    __tablename__ = "device_place"
+    __table_args__ = (
+        Index("device_place_current", "device_id", unique=True, sqlite_where=text("until IS NULL")),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    device_id: int = Field(foreign_key="device.id")
+    site_id: int | None = Field(default=None, foreign_key="site.id", index=True)
+    node_id: int | None = Field(default=None, foreign_key="grid_node.id")
+    since: int = _big()
+    until: int | None = _big(nullable=True)
 
 
 class Plan(SQLModel, table=True):

@@ -91,6 +91,7 @@ SHAPES: Mapping[Kind, Shape] = {
 }
 
 SITE_GRID = _of(tables.SiteGrid)
+PLACE = _of(tables.DevicePlace)
 TAG = _of(tables.Tag)
 VERSION = _of(tables.PlanVersion)
 

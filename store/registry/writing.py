@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from devices.ids import Instant
 from rules.plans import Plan
 from store.registry.changes import Action, Change, Changes
-from store.registry.held import SHAPES, SITE_GRID, TAG, VERSION, Holding, Key, Kind
+from store.registry.held import PLACE, SHAPES, SITE_GRID, TAG, VERSION, Holding, Key, Kind
 
 Row = dict[str, Any]
 Ids = dict[Kind, dict[Key, int]]
@@ -21,6 +21,7 @@ def write(connection: Connection, changes: Changes, holding: Holding, now: Insta
         _add(connection, kind, changes, ids)
         _set(connection, kind, changes, ids, now)
     _hang(connection, changes, ids)
+    _move_devices(connection, changes, holding, ids, now)
     _move_tags(connection, changes, holding, ids, now)
     _renew_plans(connection, changes, holding, ids, now)
 
@@ -92,6 +93,48 @@ def _hang(connection: Connection, changes: Changes, ids: Ids) -> None:
         for node in change.values["belongs_to"]
     ]
     _many(connection, insert(SITE_GRID), links)
+
+
+def _move_devices(
+    connection: Connection, changes: Changes, holding: Holding, ids: Ids, now: Instant
+) -> None:
+    """Date where each device belongs: a new one since ever, one that was moved since now.
+
+    One that is retired belongs where it did: should it return there, it never was anywhere else.
+    """
+    moved = [
+        change
+        for change in changes.of(Kind.DEVICE, Action.ADDED, Action.CHANGED, Action.RETURNED)
+        if change.action is Action.ADDED or _elsewhere(change, holding)
+    ]
+    end = (
+        update(PLACE)
+        .where(PLACE.c.device_id == bindparam("device"), PLACE.c.until.is_(None))
+        .values(until=bindparam("now"))
+    )
+    _many(connection, end, [{"device": ids[Kind.DEVICE][c.key], "now": now} for c in moved])
+    begun = [
+        {
+            "device_id": ids[Kind.DEVICE][change.key],
+            "since": 0 if change.action is Action.ADDED else now,
+            **{name: _pointed(change, name, ids) for name in BELONGS},
+        }
+        for change in moved
+    ]
+    _many(connection, insert(PLACE), begun)
+
+
+BELONGS = ("site_id", "node_id")
+
+
+def _elsewhere(change: Change, holding: Holding) -> bool:
+    was = holding.things[Kind.DEVICE][change.key].values
+    return any(was[name] != change.values[name] for name in BELONGS)
+
+
+def _pointed(change: Change, column: str, ids: Ids) -> int | None:
+    key = change.values[column]
+    return None if key is None else ids[SHAPES[change.kind].points[column]][key]
 
 
 def _move_tags(

@@ -132,3 +132,57 @@ def test_a_status_says_whether_it_is_live(bench):
     )
     assert isinstance(live, Said)
     assert (live.retained, kept.retained) == (False, True)
+
+
+def moved(bench):
+    """hh-1 moves to the other school, and that school's file is followed."""
+    document = copy.deepcopy(DOCUMENT)
+    document["sites"][0]["devices"].remove({"id": "hh-1"})
+    document["sites"][1]["devices"].append({"id": "hh-1"})
+    bench.ledger.now += 3_600_000
+    bench.ledger.apply(document)
+    bench.at = bench.ledger.now + 60_000
+    bench.restart()
+    return bench.ledger.now
+
+
+def test_a_device_that_was_moved_is_placed_where_it_was_at_the_time(bench):
+    """What it read at the old school counts there, whichever school it is told under."""
+    at = moved(bench)
+    before = checkin(1, at - 1)
+    after = checkin(2, at, "04B2B3C4")
+    names = {info.id: slug for slug, info in bench.reader.picture.sites.items()}
+
+    def placed(topic, said):
+        (item,) = bench.read(delivery(topic, said))
+        if isinstance(item, Suspect):
+            return item.reason
+        return names[item.row.site_id], slugs(bench, item)[0], item.listens_at
+
+    new = up("checkin", site="school-02")
+    assert placed(new, before) == ("school-01", "gate", "school-02")
+    assert placed(new, after) == ("school-02", "hall", "school-02")
+    assert placed(up("checkin"), before) == ("school-01", "gate", "school-01")
+    assert placed(up("checkin"), after) is Reason.FOREIGN_SITE
+
+
+def test_a_status_is_said_now_and_so_is_its_place(bench):
+    """A moved device that still speaks under its old school is told so by quarantine."""
+    moved(bench)
+    old, new = bench.read(
+        delivery(up("status"), {"online": True}),
+        delivery(up("status", site="school-02"), {"online": True}),
+    )
+    assert isinstance(old, Suspect)
+    assert old.reason is Reason.FOREIGN_SITE
+    assert isinstance(new, Said)
+
+
+def test_receipts_go_where_the_device_listens(bench):
+    """A record placed at the old school is receipted under the topics of the new one."""
+    at = moved(bench)
+    done = bench.take(delivery(up("checkin", site="school-02"), checkin(1, at - 1)))
+    assert done.receipts["hh-1", 0].site == "school-02"
+    assert bench.rows("SELECT s.slug FROM entry e JOIN site s ON s.id = e.site_id") == [
+        ("school-01",)
+    ]

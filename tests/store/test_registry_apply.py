@@ -304,3 +304,27 @@ def test_an_enrolment_survives_a_change(ledger: Ledger) -> None:
     with reading(ledger.engine) as connection:
         found = connection.execute(text("SELECT enrolled_at, heartbeat_ms FROM device")).one()
     assert tuple(found) == (7, 300_000)
+
+
+def places(ledger: Ledger) -> list[tuple[Any, ...]]:
+    query = "SELECT s.slug, p.since, p.until FROM device_place p JOIN site s ON s.id = p.site_id"
+    with reading(ledger.engine) as connection:
+        return [tuple(row) for row in connection.execute(text(f"{query} ORDER BY p.id"))]
+
+
+def test_a_device_belongs_where_it_is_until_it_is_moved(ledger: Ledger) -> None:
+    """Its first place is its since ever; one that only went and came back never was elsewhere."""
+    here = {"sites": [site("school-01", devices=[{"id": "hh-1"}]), site("school-02")]}
+    ledger.apply(here)
+    ledger.apply({"sites": [site("school-01"), site("school-02")]})
+    ledger.apply(here)
+    assert places(ledger) == [("school-01", 0, None)]
+    ledger.apply({"sites": [site("school-01"), site("school-02", devices=[{"id": "hh-1"}])]})
+    moved = ledger.now
+    assert places(ledger) == [("school-01", 0, moved), ("school-02", moved, None)]
+    device = ledger.picture().devices["hh-1"]
+    sites = ledger.picture().sites
+    assert [device.was_at(sites["school-02"].id, at) for at in (moved - 1, moved)] == [
+        sites["school-01"].id,
+        sites["school-02"].id,
+    ]

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -41,11 +42,7 @@ class Broker:
 
 
 class PahoSource:
-    """All sessions of one instance, and a connection of its own for what it sends.
-
-    `on_change(connected)` is called on the loop whenever the answer of `connected` changes, and
-    `on_fresh(session)` when the broker had no session where one was expected: messages may be gone.
-    """
+    """All sessions of one instance, and a connection of its own for what it sends."""
 
     def __init__(
         self,
@@ -66,7 +63,7 @@ class PahoSource:
                 f"{instance}-{session.name}",
                 session,
                 self._queues,
-                on_fresh,
+                partial(self._forgotten, on_fresh),
                 self._changed,
             )
             for session in sorted(sessions, key=lambda session: not session.overtaking)
@@ -108,6 +105,9 @@ class PahoSource:
         for link in self._links:
             await asyncio.to_thread(link.hang_up)
         await asyncio.to_thread(self._out.hang_up)
+
+    def _forgotten(self, on_fresh: Callable[[str], None], session: str) -> None:
+        self._loop.call_soon_threadsafe(lambda: on_fresh(session))
 
     def _changed(self) -> None:
         def tell() -> None:
@@ -193,7 +193,7 @@ class _Link:
         self._on_fresh = on_fresh
         self._changed = changed
         self._connection = 0
-        self._expected = False
+        self._expected = session.expected
         self._also: tuple[str, ...] = ()
         self._gone: tuple[str, ...] = ()
         self._asked: dict[int, tuple[str, ...]] = {}

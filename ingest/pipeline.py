@@ -70,9 +70,10 @@ class Pipeline:
         try:
             committed = await self._take(deliveries)
         except Exception as error:  # a fault of ours must not come back with every restart
-            if len(deliveries) > 1:
-                for delivery in deliveries:
-                    await self._handle((delivery,))
+            if len(deliveries) > 1:  # halved, so that the others pay for a few commits, not for all
+                middle = len(deliveries) // 2
+                await self._handle(deliveries[:middle])
+                await self._handle(deliveries[middle:])
                 return
             log.exception("message.unhandled", topic=deliveries[0].topic)
             now = self._clock.now()
@@ -90,7 +91,12 @@ class Pipeline:
     def _read(self, delivery: Delivery) -> Sequence[Item]:
         """The items of a delivery, in its place in the stream: a tick is now for what follows
         it."""
-        items = list(self._reader.read(delivery, self._clock.now()))
+        now = self._clock.now()
+        try:
+            items = list(self._reader.read(delivery, now))
+        except Exception as error:  # what cannot even be read must not cost its batch a commit
+            log.exception("message.unhandled", topic=delivery.topic)
+            return [self._reader.unhandled(delivery, now, error)]
         if isinstance(self._clock, TickClock):
             for item in items:
                 if isinstance(item, Marked):

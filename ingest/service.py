@@ -182,7 +182,7 @@ class Service:
         self._source = parts.source(
             Broker(address=settings.mqtt_url, ca_file=settings.mqtt_ca_file),
             name,
-            sessions(name, window=settings.receive_maximum),
+            sessions(name, window=settings.receive_maximum, expected=begun.marker is not None),
             on_change=self._on_connection,
             on_fresh=self._on_fresh_session,
         )

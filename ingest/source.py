@@ -11,7 +11,7 @@ left out, as the broker itself does to a client that is too slow.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from devices import topics
@@ -36,29 +36,39 @@ class Delivery(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A session of the service on the broker: its name, what it subscribes, its receive window."""
+    """A session of the service on the broker: its name, what it subscribes, its receive window.
+
+    `expected`: an earlier run left it with the broker, so that its absence means a loss.
+    """
 
     name: str
     filters: tuple[str, ...]
     window: int
     overtaking: bool = False
+    expected: bool = False
 
 
-def sessions(instance: str, *, window: int) -> tuple[Session, ...]:
+def sessions(instance: str, *, window: int, expected: bool = False) -> tuple[Session, ...]:
     """The sessions of one instance. sos and photos have their own, so that neither waits for, nor
     holds up, the check-ins. The check-ins' session also reads markers and the simulator's clock.
     """
     up = f"{topics.ROOT}/+/+/up"
     marks = (topics.marker(instance), topics.CLOCK)
-    return (
+    named = (
         Session(name=MAIN, filters=(f"{up}/+", *marks), window=window),
         Session(name=SOS, filters=(f"{up}/sos",), window=100, overtaking=True),
         Session(name=BULK, filters=(f"{up}/+/+/#",), window=8, overtaking=True),
     )
+    return tuple(replace(session, expected=expected) for session in named)
 
 
 class Source(Protocol):
-    """What the pipeline needs of a client."""
+    """What the pipeline needs of a client.
+
+    Its maker hands in whom it tells, on the loop: `on_change(connected)` when the answer of
+    `connected` changes, and `on_fresh(session)` when the broker had no session where one was
+    expected: messages may be gone.
+    """
 
     async def start(self) -> None:
         """Begin connecting, and keep connecting until `stop`."""

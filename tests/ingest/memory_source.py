@@ -83,7 +83,7 @@ class MemorySource:
         self._on_change = on_change
         self._on_fresh = on_fresh
         self._connection = 0
-        self._expected = False
+        self._expected = {session.name for session in sessions if session.expected}
         self._up = False
         self._also: dict[str, tuple[set[str], set[str]]] = {}
         self._some = asyncio.Event()
@@ -111,13 +111,14 @@ class MemorySource:
             name = f"{self._instance}-{session.name}"
             if name not in self._broker.kept:
                 self._broker.kept[name] = Kept(session)
-                if self._expected:
+                if session.name in self._expected:
                     self._on_fresh(session.name)
             kept = self._broker.kept[name]
             kept.waiting.extendleft(reversed(kept.flying.values()))
             kept.flying.clear()
             self._follow(session.name)
-        self._expected = self._up = True
+        self._expected = {session.name for session in self._sessions}
+        self._up = True
         self._broker.sources.append(self)
         self._on_change(True)
         self.wake()

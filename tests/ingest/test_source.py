@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,11 @@ SESSIONS = (
 CHECKIN, SOS = "patrol/v1/s/d/up/checkin", "patrol/v1/s/d/up/sos"
 FOREIGN, STRANGE = "tele/reader/SENSOR", "zigbee2mqtt/hall/button"
 WITHIN_S = 20.0
+
+
+def left_by(earlier_run: bool) -> tuple[Session, ...]:
+    """The sessions, as one says them who knows whether an earlier run left them there."""
+    return tuple(replace(session, expected=earlier_run) for session in SESSIONS)
 
 
 class World:
@@ -45,7 +51,7 @@ class World:
                 self.changed.clear()
                 await self.changed.wait()
 
-    def source(self) -> Source: ...
+    def source(self, *, expected: bool = False) -> Source: ...
 
     def publish(self, topic: str, payload: bytes, qos: int = 1) -> None: ...
 
@@ -59,8 +65,8 @@ class MemoryWorld(World):
         super().__init__()
         self.broker = MemoryBroker()
 
-    def source(self) -> Source:
-        return MemorySource(self.broker, "test", SESSIONS, **self.heard())
+    def source(self, *, expected: bool = False) -> Source:
+        return MemorySource(self.broker, "test", left_by(expected), **self.heard())
 
     def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
         self.broker.publish(topic, payload, qos)
@@ -77,9 +83,9 @@ class RealWorld(World):
         super().__init__()
         self.server = server
 
-    def source(self) -> Source:
+    def source(self, *, expected: bool = False) -> Source:
         broker = Broker(address=MqttAddress.parse(f"mqtt://127.0.0.1:{self.server.port}"))
-        return PahoSource(broker, "test", SESSIONS, **self.heard())
+        return PahoSource(broker, "test", left_by(expected), **self.heard())
 
     def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
         wire = Wire(self.server.port)
@@ -111,8 +117,8 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def running(world: World) -> AsyncIterator[Source]:
-    source = world.source()
+async def running(world: World, *, expected: bool = False) -> AsyncIterator[Source]:
+    source = world.source(expected=expected)
     await source.start()
     try:
         await world.connected(source)
@@ -224,6 +230,17 @@ async def test_a_session_that_is_gone_is_told(world):
         assert sorted(world.fresh) == ["main", "sos"]
 
 
+async def test_what_an_earlier_run_left_is_missed_at_the_first_connect(world):
+    """A process that knows of an earlier one hears at once that the broker kept none of its
+    sessions; after that they are there."""
+    for found in (["main", "sos"], []):
+        world.fresh.clear()
+        async with running(world, expected=True) as source:
+            world.publish(CHECKIN, b"in order")
+            await taken(source, 1)
+            assert sorted(world.fresh) == found
+
+
 async def test_while_paused_nothing_comes(world):
     """Between `pause` and `resume` the broker keeps everything."""
     async with running(world) as source:
@@ -305,6 +322,7 @@ async def test_what_needs_no_acknowledgement_gets_none(world):
         assert bodies(found)[0] == b"held"
         assert bodies(found)[-1] == b"last"
         source.acknowledge(found)
+        await asyncio.sleep(0.2)
         await world.cut(source)
         await quiet(source)
 

@@ -64,14 +64,25 @@ def _flags(
     mqtt_url: Annotated[
         str | None,
         typer.Option(
-            "--mqtt-url", help="The broker: mqtt://user:password@host:port.", metavar="URL"
+            "--mqtt-url", help="The broker: mqtts://user:password@host:port.", metavar="URL"
         ),
     ] = None,
+    mqtt_insecure: Annotated[
+        bool,
+        typer.Option(
+            "--mqtt-insecure", help="Allow a broker beyond loopback without TLS or without a user."
+        ),
+    ] = False,
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    context.obj = Flags(config=config_file, database_url=database_url, mqtt_url=mqtt_url)
+    context.obj = Flags(
+        config=config_file,
+        database_url=database_url,
+        mqtt_url=mqtt_url,
+        mqtt_insecure=mqtt_insecure or None,
+    )
 
 
 app.command()(run.ingest)

@@ -47,6 +47,7 @@ class Flags:
     config: str | None = None
     database_url: str | None = None
     mqtt_url: str | None = None
+    mqtt_insecure: bool | None = None
 
 
 def settings(context: typer.Context) -> "Settings":
@@ -56,7 +57,11 @@ def settings(context: typer.Context) -> "Settings":
     flags = context.obj if isinstance(context.obj, Flags) else Flags()
     if flags.config is not None:
         os.environ[CONFIG] = flags.config
-    return load_settings(database_url=flags.database_url, mqtt_url=flags.mqtt_url)
+    return load_settings(
+        database_url=flags.database_url,
+        mqtt_url=flags.mqtt_url,
+        mqtt_insecure=flags.mqtt_insecure,
+    )
 
 
 def wall() -> int:

@@ -41,8 +41,7 @@ class MqttAddress:
     def parse(cls, text: str) -> Self:
         """Read `mqtt://user:password@host:port` or `mqtts://…`. Raises ValueError with a remedy.
 
-        User and password are percent-decoded. Without a user only loopback is allowed, because
-        the project's own broker lets nobody else in.
+        User and password are percent-decoded.
         """
         parts = urlsplit(text)
         if parts.scheme not in MQTT_PORTS:
@@ -58,17 +57,29 @@ class MqttAddress:
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
         )
-        found._check_credentials()
+        if found.password is not None and found.username is None:
+            raise ValueError("has a password but no user: write mqtt://user:password@host:port")
         return found
 
-    def _check_credentials(self) -> None:
-        if self.password is not None and self.username is None:
-            raise ValueError("has a password but no user: write mqtt://user:password@host:port")
-        if self.username is None and not is_loopback(self.host):
-            raise ValueError(
-                f"names no user, which is allowed only on loopback, not for {self.host}: "
-                "write mqtt://user:password@host:port (`gridbeat broker init` makes one)"
+    @property
+    def exposed(self) -> str | None:
+        """Why it should not be spoken to over a network, with the remedy; None where it may be.
+
+        On loopback neither a user nor TLS is needed: nobody but this machine can listen in.
+        """
+        if is_loopback(self.host):
+            return None
+        if self.username is None:
+            return (
+                f"names no user, which is for loopback only, not for {self.host}: write "
+                "mqtts://user:password@host:port (`gridbeat broker init` makes a user)"
             )
+        if not self.tls:
+            return (
+                f"would send its password in the clear to {self.host}: write mqtts:// "
+                "(`gridbeat tls init` makes the certificates)"
+            )
+        return None
 
     def __str__(self) -> str:
         user = quote(self.username, safe="") if self.username else ""

@@ -139,8 +139,13 @@ class Settings(BaseSettings):
     )
     mqtt_url: Annotated[MqttAddress, NoDecode, _reads(MqttAddress.parse)] = Field(
         default=MqttAddress(host="127.0.0.1", port=1883),
-        description="The broker: mqtt:// or mqtts://user:password@host:port. "
-        "No user is allowed on loopback only.",
+        description="The broker: mqtts://user:password@host:port; on loopback mqtt:// will do, "
+        "with or without a user.",
+    )
+    mqtt_insecure: bool = Field(
+        default=False,
+        description="true: a broker beyond loopback is spoken to without TLS, or without a user. "
+        "Only in a network that is wholly yours.",
     )
     mqtt_ca_file: Annotated[Path | None, _reads(_path, empty=True)] = Field(
         default=None,
@@ -213,6 +218,9 @@ class Settings(BaseSettings):
             ),
             "mqtt_ca_file is set, but mqtt_url is not mqtts://: make it so": bool(
                 self.mqtt_ca_file and not self.mqtt_url.tls
+            ),
+            f"mqtt_url {self.mqtt_url.exposed}; or say mqtt_insecure (--mqtt-insecure)": bool(
+                self.mqtt_url.exposed and not self.mqtt_insecure
             ),
         }
         if found := [words for words, holds in wrong.items() if holds]:
@@ -359,6 +367,6 @@ def sample_toml() -> str:
 def _sample(name: str, field: FieldInfo) -> str:
     extra = field.json_schema_extra
     default = extra["sample"] if isinstance(extra, dict) else field.default
-    value = str(default) if isinstance(default, int) else f'"{_shown(default)}"'
+    value = str(default).lower() if isinstance(default, int) else f'"{_shown(default)}"'
     words = textwrap.wrap(field.description or "", width=96)
     return "\n".join(("", *(f"# {line}" for line in words), f"# {name} = {value}"))

@@ -180,17 +180,45 @@ def test_a_broker_address_is_read(text: str, expected: MqttAddress) -> None:
     [
         ("http://host", "write mqtt://host:1883"),
         ("mqtt://", "names no host"),
-        ("mqtt://10.0.0.7", "names no user"),
-        ("mqtt://broker", "names no user"),
         ("mqtt://:p@localhost", "password but no user"),
         ("mqtt://localhost:70000", "the port"),
         ("mqtt://localhost/topic", "ends after the port"),
     ],
 )
 def test_a_wrong_broker_address_is_refused_with_a_remedy(text: str, words: str) -> None:
-    """What cannot be a broker, or a broker beyond loopback without a user, is refused."""
+    """What cannot be a broker is refused in words that say what can."""
     with pytest.raises(ValueError, match=words):
         MqttAddress.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mqtt://10.0.0.7", "names no user"),
+        ("mqtts://broker", "names no user"),
+        ("mqtt://a:geheim@10.0.0.7", "in the clear"),
+        ("mqtt://a:geheim@localhost.example", "in the clear"),
+    ],
+)
+def test_beyond_loopback_a_broker_needs_tls_and_a_user(
+    url: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker beyond loopback without TLS or a user is refused, unless told so by name."""
+    with pytest.raises(SettingsError, match=words) as refused:
+        load_settings(mqtt_url=url)
+    assert "geheim" not in str(refused.value)
+    assert load_settings(mqtt_url=url, mqtt_insecure=True).mqtt_url == MqttAddress.parse(url)
+    monkeypatch.setenv("GRIDBEAT_MQTT_INSECURE", "true")
+    assert load_settings(mqtt_url=url).mqtt_insecure
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mqtt://localhost", "mqtt://127.0.0.9", "mqtt://[::1]", "mqtts://a:b@broker.example"],
+)
+def test_loopback_and_tls_with_a_user_are_always_allowed(url: str) -> None:
+    """What cannot be listened in to needs no word of permission."""
+    assert load_settings(mqtt_url=url).mqtt_url == MqttAddress.parse(url)
 
 
 def test_an_empty_http_address_serves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from ingest.paho_source import Broker, PahoSource
 from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
+from ingest.rollcall import RollCall
 from ingest.source import MAIN, SOS, Delivery, Source, sessions
 from ingest.supervisor import Supervisor
 from ingest.watch import Watch
@@ -221,6 +222,13 @@ class Service:
             self._watch.make_up_for(begun.gap, begun.marker)
         self._doubts = Doubts(ledger, begun.clock, on_told=self._outbox.poke)
         self._doubts.poke()  # what an earlier run left
+        self._rollcall = RollCall(
+            ledger,
+            begun.clock,
+            settings.limits,
+            sampling=sampling,
+            on_told=self._outbox.poke,
+        )
         self._writer.marks.picture = begun.picture
         self._gauges = Gauges(ledger, begun.clock, name, self._health) if sampling else None
         self._pipeline = Pipeline(
@@ -271,6 +279,7 @@ class Service:
             "watch": self._watch.run(),
             "outbox": self._outbox.run(),
             "doubts": self._doubts.run(),
+            "rollcall": self._rollcall.run(),
             "owing": self._keep_owing(),
             "outages": self._keep_outages(),
             "housekeeping": self._keep_house(),
@@ -316,6 +325,7 @@ class Service:
             self._owing.first_tick = committed.first_tick
             self._marked.set()
             self._doubts.poke()
+            self._rollcall.advance(committed.marker)
         if committed.touched:
             self._watch.poke()
         self._poke_series.set()
@@ -447,6 +457,7 @@ class Service:
                 return
             self._reader.picture = await self._ledger.read(load_picture)
             self._writer.marks.picture = self._reader.picture
+            self._rollcall.everybody()
             log.info("registry.followed", version=self._reader.picture.version)
             await self._follow_registry(before)
 

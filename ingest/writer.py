@@ -22,7 +22,7 @@ from ingest.reader import Item, Marked, Pictured, Said, Taken
 from rules import events
 from rules.clocks import odd
 from rules.events import Notice
-from store import calls, entries, hazards, workers
+from store import alarms, calls, entries, hazards, workers
 from store.arrivals import ArrivalBook, correct_entry, span_at
 from store.coverages import CoverageBook, Key
 from store.database import writing
@@ -174,7 +174,7 @@ class _Batch:
         again = {*appended.duplicates, *appended.conflicts}
         for index, taken in enumerate(span):
             key = (taken.identity.device, taken.identity.epoch)
-            self._writer.coverage.add(
+            counted = self._writer.coverage.add(
                 self._connection, key, taken.identity.seq, overtaking=taken.overtaking
             )
             self._receipts[key] = taken.listens_at
@@ -182,6 +182,8 @@ class _Batch:
             if index not in again:
                 self._time(taken)
                 self._follow(taken)
+                if counted:
+                    self._find(taken)
         self._done.accepted += len(span) - len(again)
         self._done.duplicate += len(appended.duplicates)
         for index in appended.conflicts:
@@ -224,6 +226,11 @@ class _Batch:
             case Sos(cancel=int(seq)):
                 call = taken.row._replace(seq=seq)
                 self._notices += calls.cleared(self._connection, taken.site.slug, call)
+
+    def _find(self, taken: Taken) -> None:
+        """A new record that was given up as lost: the gap may end with it."""
+        lost = (taken.device.id, taken.identity.epoch, taken.identity.seq)
+        self._notices += alarms.found_again(self._connection, *lost)
 
     def _touch(self, site_id: int, checkpoint_id: int | None, at: Instant) -> None:
         touched = self._writer.judged.touch(self._connection, site_id, checkpoint_id, at)
@@ -292,7 +299,9 @@ class _Batch:
             return
         for first, last in self._writer.coverage.born(self._connection, key, status.oldest):
             lost = Identity(device.slug, status.epoch, first)
-            self._notices.append(events.device_gap(said.site.slug, lost, last, said.received_at))
+            gap = events.device_gap(said.site.slug, lost, last, said.received_at)
+            alarms.note(self._connection, device.id, gap, self._now)
+            self._notices.append(gap)
 
     # What waited in quarantine.
 
@@ -329,6 +338,7 @@ class _Batch:
             self._done.duplicate += 1
             return State.DUPLICATE
         self._follow(taken)
+        self._find(taken)
         moved = correct_entry(connection, next_id, self._writer.arrivals.lags)
         if moved is not None:
             self._touch(moved.site_id, moved.checkpoint_id, moved.at)

@@ -66,18 +66,60 @@ def device_gap(site: str | None, first: Identity, last: int, at: Instant) -> Not
     return _open(it, text, {**data, "count": count})
 
 
-def device_offline(site: str | None, device: str, boot: str | None, at: Instant) -> Notice:
-    """The device's last will, last status or silence says that it cannot be reached."""
+def device_offline(
+    site: str | None, device: str, boot: str | None, at: Instant, *, silent: bool = False
+) -> Notice:
+    """The device's last will or last word, or its silence, says that it cannot be reached."""
     text = Words(f"{device} 离线", f"{device} is offline")
+    if silent:
+        text = Words(f"{device} 失联：未按时上报状态", f"{device} has fallen silent")
     it = _Occurrence(EventKind.DEVICE_OFFLINE, site, _boot(device, boot), at)
-    return _open(it, text, {"device": device})
+    return _open(it, text, {"device": device, "silent": silent})
 
 
-def device_online(site: str | None, device: str, boot: str | None, at: Instant) -> Notice:
-    """It is back: resolves the `device.offline` of the boot that went away at `at`."""
-    text = Words(f"{device} 恢复在线", f"{device} is online again")
-    it = _Occurrence(EventKind.DEVICE_OFFLINE, site, _boot(device, boot), at)
-    return _over(it, text, {"device": device})
+def battery_low(
+    site: str | None, device: str, boot: str | None, at: Instant, *, percent: int
+) -> Notice:
+    """The device's charge fell to where somebody should load it; `percent` when it was told."""
+    text = Words(
+        f"{device} 电量低（{percent}%），请充电",
+        f"{device}'s battery is low ({percent}%): charge it",
+    )
+    it = _Occurrence(EventKind.DEVICE_BATTERY_LOW, site, _boot(device, boot), at)
+    return _open(it, text, {"device": device, "battery": percent})
+
+
+def gap_found(site: str | None, subject: str, at: Instant, data: Mapping[str, Any]) -> Notice:
+    """All records of an open `device.gap` (its subject, at, data) came after all."""
+    device, count = data["device"], data["count"]
+    text = Words(
+        f"{device} 丢失的 {count} 条记录已全部补到",
+        f"the {count} record{'s' * (count > 1)} lost by {device} came after all",
+    )
+    it = _Occurrence(EventKind.DEVICE_GAP, site, subject, at)
+    return _over(it, text, {**data, "ended": True})
+
+
+def alarm_over(
+    kind: EventKind,
+    site: str | None,
+    subject: str,
+    at: Instant,
+    data: Mapping[str, Any],
+    *,
+    retired: bool = False,
+) -> Notice:
+    """What an open event of a device (its subject, at, data) told has ended, or the device has."""
+    words = _RETIRED if retired else _OVER[kind]
+    text = Words(f"{data['device']} {words.zh}", f"{data['device']} {words.en}")
+    return _over(_Occurrence(kind, site, subject, at), text, {**data, "ended": True})
+
+
+_RETIRED = Words("已停用", "was retired")
+_OVER = {
+    EventKind.DEVICE_OFFLINE: Words("恢复在线", "is online again"),
+    EventKind.DEVICE_BATTERY_LOW: Words("电量已恢复", "has been charged"),
+}
 
 
 def hazard_opened(site: str, case: Case, *, place: str | None = None) -> Notice:
@@ -136,11 +178,13 @@ def service_gap(  # noqa: PLR0913 - a digest says all of it
     verdicts: Mapping[str, int] | None = None,
     named: Sequence[str] = (),
     singly: bool = True,
+    offline: Sequence[str] = (),
 ) -> Notice:
     """We were down or cut off in [since, until); `rounds` came due meanwhile: one digest.
 
     `cause` is a machine word (`down`, `broker`, `clock`). `verdicts` counts by standing; `named`:
     rounds that were not kept, as many as a message bears. `singly`: they are told one by one too.
+    `offline`: devices that did not come back with us and are not told of one by one.
     """
     span = format_duration(round((until - since) / 1000) * 1000)
     counts = {Standing(name): count for name, count in (verdicts or {}).items()}
@@ -160,7 +204,13 @@ def service_gap(  # noqa: PLR0913 - a digest says all of it
         "verdicts": dict(verdicts or {}),
         "named": list(named),
         "singly": singly,
+        **({"offline": list(offline)} if offline else {}),
     }
+    if offline:
+        away = Words(
+            f"；{len(offline)} 台设备此后仍未上线", f"; {len(offline)} devices have not come back"
+        )
+        text = Words(text.zh + away.zh, text.en + away.en)
     it = _Occurrence(EventKind.SERVICE_GAP, None, f"service/{utc(since)}", since)
     return _over(it, text, data)
 

@@ -47,21 +47,23 @@ class CoverageBook:
         *,
         overtaking: bool = False,
         stranger: bool = False,
-    ) -> None:
-        """Count one record as kept.
+    ) -> bool:
+        """Count one record as kept. True where it counted already: told before, or lost.
 
         `overtaking`: it came through a session that overtakes the others, so that it says nothing
         of where counting starts; what is below it may still be under way.
         """
         if stranger and not self._admit(key):
-            return
+            return False
         covered = self._load(connection, key)
         if covered is None:
             covered = self._covered[key] = Covered.opening_at(0 if overtaking else seq)
             if overtaking:
                 self._guessed.add(key)
+        counted = seq <= covered.upto and seq in covered
         covered.add(seq)
         self._dirty.add(key)
+        return counted
 
     def born(self, connection: Connection, key: Key, oldest: int) -> list[tuple[int, int]]:
         """Hear a birth: below `oldest` the device holds nothing. Returns the ranges lost for good.

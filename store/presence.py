@@ -14,17 +14,17 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
 from devices.messages import Status
+from rules.presence import SILENCES
 from store.prepared import Prepared
-from store.tables import Contact, DeviceState, Entry, Presence
+from store.tables import Contact, DeviceFirmware, DeviceState, Entry, Presence
 
 CONTACT = Contact.__table__  # type: ignore[attr-defined]
 PRESENCE = Presence.__table__  # type: ignore[attr-defined]
 STATE = DeviceState.__table__  # type: ignore[attr-defined]
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
+FIRMWARE = DeviceFirmware.__table__  # type: ignore[attr-defined]
 
 CONTACT_GAP_MS = 60_000
-SILENCES = 2.5
-"""How many heartbeats a device may be silent before it counts as unreachable (contract §6)."""
 
 
 @dataclass(slots=True)
@@ -36,6 +36,8 @@ class _Known:
     epoch: int
     contact: int | None
     until: Instant
+    battery: int | None
+    firmware: str | None
 
 
 class PresenceBook:
@@ -79,8 +81,24 @@ class PresenceBook:
             self._turn(connection, device_id, known, status.online, at)
         if status.online and not retained:
             self._hear(device_id, at)
-        _fold(connection, device_id, status, at, live=not retained)
+        news = self._learn(connection, device_id, known, status, at)
+        _fold(connection, device_id, status, at, live=not retained, wake=at if news else None)
         return True
+
+    def _learn(
+        self, connection: Connection, device_id: int, known: _Known, status: Status, at: Instant
+    ) -> bool:
+        """Whether a status says of charge or firmware what was not known; a new firmware is noted.
+
+        None says nothing of them.
+        """
+        if status.fw not in (None, known.firmware):
+            known.firmware = status.fw
+            noted = {"device_id": device_id, "at": at, "firmware": status.fw}
+            connection.execute(insert(FIRMWARE).values(noted))
+        charged = status.bat not in (None, known.battery)
+        known.battery = status.bat if charged else known.battery
+        return charged
 
     def epoch(self, connection: Connection, device_id: int) -> int:
         """The epoch the device counts in, by its last status."""
@@ -123,10 +141,16 @@ class PresenceBook:
             state = _STATE.first(connection, device=device_id)
             if state is None:
                 connection.execute(insert(STATE).values(device_id=device_id))
-            online, boot, epoch = state or (None, None, None)
+            online, boot, epoch, battery, firmware = state or (None,) * 5
             contact, until = _LAST_CONTACT.first(connection, device=device_id) or (None, 0)
             known = self._known[device_id] = _Known(
-                online=online, boot=boot, epoch=epoch or 0, contact=contact, until=until
+                online=online,
+                boot=boot,
+                epoch=epoch or 0,
+                contact=contact,
+                until=until,
+                battery=battery,
+                firmware=firmware,
             )
         return known
 
@@ -136,12 +160,14 @@ class PresenceBook:
         known.online = online
         connection.execute(insert(PRESENCE).values(device_id=device_id, at=at, online=online))
         connection.execute(
-            update(STATE).where(STATE.c.device_id == device_id).values(online=online)
+            update(STATE)
+            .where(STATE.c.device_id == device_id)
+            .values(online=online, turned_at=at, wake=at)
         )
 
 
 _STATE = Prepared(
-    select(STATE.c.online, STATE.c.boot, STATE.c.epoch).where(
+    select(STATE.c.online, STATE.c.boot, STATE.c.epoch, STATE.c.battery, STATE.c.firmware).where(
         STATE.c.device_id == bindparam("device")
     )
 )
@@ -157,7 +183,13 @@ _HEARD = "UPDATE device_state SET heard_at = ? WHERE device_id = ?"
 
 
 def _fold(
-    connection: Connection, device_id: int, status: Status, at: Instant, *, live: bool
+    connection: Connection,
+    device_id: int,
+    status: Status,
+    at: Instant,
+    *,
+    live: bool,
+    wake: Instant | None,
 ) -> None:
     told: dict[str, Any] = {
         "boot": status.boot,
@@ -169,6 +201,7 @@ def _fold(
         "queue": status.queue,
         "oldest": status.oldest,
         "skew_ms": status.sent - at if live and status.sent is not None else None,
+        "wake": wake,
     }
     values = {name: value for name, value in told.items() if value is not None}
     row = upsert(STATE).values(device_id=device_id, status_at=at, online=status.online, **values)

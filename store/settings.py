@@ -35,6 +35,7 @@ from pydantic_settings import (
 )
 
 from devices.ids import is_slug
+from rules.presence import Limits
 from store.addresses import HttpAddress, MqttAddress, database_path, database_url, http_url
 
 PREFIX = "GRIDBEAT_"
@@ -189,6 +190,21 @@ class Settings(BaseSettings):
     influx_org: Text = Field(default=None, description="v2: the organisation.")
     influx_bucket: Text = Field(default=None, description="v2: the bucket.")
     influx_token: Secret = Field(default=None, description="v2: a token that may write and read.")
+    offline_after_s: int = Field(
+        default=120,
+        ge=0,
+        description="Seconds a device must have been unreachable before device.offline is told: a "
+        "shorter cut raises nothing.",
+    )
+    battery_low: int = Field(
+        default=20, ge=0, le=100, description="Percent at or below which device.battery-low opens."
+    )
+    battery_right: int = Field(
+        default=30,
+        ge=0,
+        le=100,
+        description="Percent at or above which it ends; in between nothing changes.",
+    )
     disk_floor_mb: int = Field(
         default=200,
         ge=0,
@@ -216,6 +232,9 @@ class Settings(BaseSettings):
             "influx_password is set without influx_username: set both": bool(
                 self.influx_password and not self.influx_username
             ),
+            "battery_right must be above battery_low: raise it": (
+                self.battery_right <= self.battery_low
+            ),
             "mqtt_ca_file is set, but mqtt_url is not mqtts://: make it so": bool(
                 self.mqtt_ca_file and not self.mqtt_url.tls
             ),
@@ -226,6 +245,15 @@ class Settings(BaseSettings):
         if found := [words for words, holds in wrong.items() if holds]:
             raise ValueError("\n".join(found))
         return self
+
+    @property
+    def limits(self) -> Limits:
+        """When something of a device is told."""
+        return Limits(
+            offline=self.offline_after_s * 1_000,
+            battery_low=self.battery_low,
+            battery_right=self.battery_right,
+        )
 
     @classmethod
     def settings_customise_sources(

@@ -334,9 +334,10 @@ class Presence(SQLModel, table=True):
 
 
 class DeviceState(SQLModel, table=True):
-    """The last status of a device, folded into one row."""
+    """The last status of a device, folded into one row; `wake`: when to look at it again."""
 
     __tablename__ = "device_state"
+    __table_args__ = (Index("device_state_wake", "wake", sqlite_where=text("wake IS NOT NULL")),)
     device_id: int = Field(primary_key=True)
     online: bool | None = None
     heard_at: int | None = _big(nullable=True)  # ours: the last message of any kind
@@ -350,6 +351,69 @@ class DeviceState(SQLModel, table=True):
     queue: int | None = _big(nullable=True)
     oldest: int | None = _big(nullable=True)
     skew_ms: int | None = _big(nullable=True)
+    turned_at: int | None = _big(nullable=True)  # ours: since when `online` is what it is
+    wake: int | None = _big(nullable=True)
+
+
+class DeviceAlarm(SQLModel, table=True):
+    """What of a device is wrong and told, so that it can be resolved: its open `device.*` events.
+
+    `raised_at` is ours: when it was told, not when it became true.
+    """
+
+    __tablename__ = "device_alarm"
+    __table_args__ = (UniqueConstraint("device_id", "kind", "subject"),)
+    id: int | None = Field(default=None, primary_key=True)
+    device_id: int
+    kind: str  # rules.kinds.EventKind
+    subject: str
+    at: int = _big()
+    raised_at: int = _big()
+    data: Any = _json()
+
+
+class DeviceFirmware(SQLModel, table=True):
+    """Which firmware a device said it runs, and since when: a row for each change."""
+
+    __tablename__ = "device_firmware"
+    __table_args__ = (Index("device_firmware_device", "device_id", "at"),)
+    id: int | None = Field(default=None, primary_key=True)
+    device_id: int
+    at: int = _big()
+    firmware: str
+
+
+class Handout(SQLModel, table=True):
+    """The rounds a device was last told of at a site (`down/rounds`), as a digest.
+
+    What stands here is retained at the broker; `digest` null: nobody knows what is.
+    """
+
+    __tablename__ = "handout"
+    site_id: int = Field(primary_key=True)
+    device_id: int = Field(primary_key=True)
+    digest: str | None = None
+    told_at: int = _big()
+
+
+class DeviceMessage(SQLModel, table=True):
+    """Words of a person at the desk for who holds a device (`down/message`)."""
+
+    __tablename__ = "device_message"
+    __table_args__ = (
+        Index("device_message_waiting", "id", sqlite_where=text("told_at IS NULL")),
+        Index("device_message_device", "device_id", "made_at"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    slug: str = Field(unique=True)  # as the wire names it
+    device_id: int
+    site_id: int
+    text: str
+    severity: str
+    author: str
+    made_at: int = _big()
+    entry_id: int
+    told_at: int | None = _big(nullable=True)  # when the broker took it
 
 
 class Quarantine(SQLModel, table=True):

@@ -1,6 +1,6 @@
 """Where an instance of the service stands, and the spans in which it could not be relied on."""
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
@@ -54,3 +54,11 @@ def end_outage(connection: Connection, what: str, until: Instant) -> Instant | N
         return None
     connection.execute(update(OUTAGE).where(OUTAGE.c.id == found.id).values(until=until))
     return Instant(found.since)
+
+
+def sure_from(connection: Connection, now: Instant) -> Instant:
+    """Since when we could hear: before it no silence of a device counts. `now` while we cannot."""
+    row = connection.execute(
+        select(func.max(func.coalesce(OUTAGE.c.until, now))).where(OUTAGE.c.since <= now)
+    ).scalar()
+    return min(Instant(row or 0), now)

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, RowMapping, text
 
 from devices.ids import Instant
+from rules.presence import SILENCES
 from store.obligations import LONGEST_MS
 from store.series.lines import SiteState
+from store.workers import sure_from
 
 # One index range a site (obligation_site_opens), whatever the ledger's age.
 _ROUNDS = text("""
@@ -41,7 +43,13 @@ _SOS = text("""
      GROUP BY site.slug
 """)
 _DEVICES = text("""
-    SELECT site.slug AS site, count(*) FILTER (WHERE device_state.online) AS devices_online,
+    SELECT site.slug AS site,
+           count(*) FILTER (
+               WHERE device_state.online
+                 AND (device.heartbeat_ms IS NULL
+                      OR max(coalesce(device_state.heard_at, 0), :sure_from)
+                         + :silences * device.heartbeat_ms > :now)
+           ) AS devices_online,
            max(device_state.heard_at) AS heard_at
       FROM device
       JOIN site ON site.id = device.site_id
@@ -60,8 +68,10 @@ def site_states(connection: Connection, now: Instant, site: str | None = None) -
     found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for zone in sorted(set(zones.values())):
         _fold(found, connection.execute(_ROUNDS, _span(zone, now)).mappings())
-    for query in (_HAZARDS, _SOS, _DEVICES):
+    for query in (_HAZARDS, _SOS):
         _fold(found, connection.execute(query).mappings())
+    heard = {"now": now, "sure_from": sure_from(connection, now), "silences": SILENCES}
+    _fold(found, connection.execute(_DEVICES, heard).mappings())
     return [_state(slug, now, found[slug]) for slug in zones if site in (None, slug)]
 
 

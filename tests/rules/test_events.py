@@ -17,10 +17,10 @@ from rules.events import (
     SEVERITIES,
     EventKind,
     Notice,
+    alarm_over,
     calendar_unknown,
     device_gap,
     device_offline,
-    device_online,
     event_id,
     follow,
     hazard_closed,
@@ -297,7 +297,8 @@ def test_a_hazard_opens_and_closes_by_its_grade() -> None:
 
 def test_what_is_over_resolves_what_was_open() -> None:
     """Online resolves the offline of that boot; a cancelled sos resolves the sos."""
-    off, on = device_offline("s", "hh", "b1", 5), device_online("s", "hh", "b1", 5)
+    off = device_offline("s", "hh", "b1", 5)
+    on = alarm_over(off.kind, "s", off.subject, off.at, off.data)
     assert (off.kind, off.subject, off.at) == (on.kind, on.subject, on.at)
     assert brief([off, on]) == [("device.offline", "open"), ("device.offline", "resolved")]
     raised = sos_raised("s", "hh/0/3", 5, device="hh", data={"person": "p-017", "silent": True})

@@ -243,6 +243,13 @@ def _one(kind: type[M], payload: bytes) -> M | Bad:
     return read if isinstance(read, Bad) else read[0]
 
 
+def json_object(raw: bytes) -> dict[str, Any] | Bad:
+    """The one JSON object in `raw`, whatever it says; within the bounds of contract §2."""
+    if len(raw) > MAX_BYTES:
+        return _too_large(raw, MAX_BYTES)
+    return _object(raw)
+
+
 def _object(raw: bytes) -> dict[str, Any] | Bad:
     """The JSON object in `raw`, its names written alike."""
     if _too_deep(raw):

@@ -1,0 +1,97 @@
+"""Every foreign reader that is understood: one row each, by the registry's `protocol`."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from devices.adapters import chirpstack, owntracks, tags, tasmota, zigbee2mqtt
+from devices.adapters.heard import Call, Foreign, Heard, Ignored, Read, Said, TimeSource
+
+
+class Adapter(NamedTuple):
+    """One source: what its messages say, and where they come from.
+
+    `filters`: what to subscribe for it; `{}` stands for an address, `{base}` for Zigbee2MQTT's base
+    topic; with neither, devices that no registry names are heard of too. `address`: what an address
+    is, as a pattern and in words.
+    """
+
+    hear: Callable[[Foreign], Heard]
+    filters: tuple[str, ...]
+    address: re.Pattern[str]
+    example: str
+
+
+_LEVEL = r"[^/+#\s$][^/+#\x00-\x1f]*"
+_PATH = rf"(?!patrol/){_LEVEL}(?:/{_LEVEL})*"
+
+ADAPTERS: Mapping[str, Adapter] = {
+    "tasmota": Adapter(
+        tasmota.hear,
+        ("tele/+/SENSOR", "tele/+/LWT", "tele/+/STATE"),
+        re.compile(_LEVEL),
+        "its `Topic`, as tasmota_4A21B7",
+    ),
+    "esphome": Adapter(
+        tags.esphome,
+        ("{}/tag", "{}/status"),
+        re.compile(_PATH),
+        "its `topic_prefix`, as readers/gate-reader",
+    ),
+    "home-assistant": Adapter(
+        tags.home_assistant,
+        ("{}/tag_scanned",),
+        re.compile(_PATH),
+        "what stands before /tag_scanned, as readers/0AFFD2",
+    ),
+    "owntracks": Adapter(
+        owntracks.hear,
+        ("owntracks/+/+", "owntracks/+/+/event", "owntracks/+/+/beacon", "owntracks/+/+/status"),
+        re.compile(f"{_LEVEL}/{_LEVEL}"),
+        "user/device as in the app, as phone-17/phone",
+    ),
+    "chirpstack": Adapter(
+        chirpstack.hear,
+        ("application/+/device/+/event/+",),
+        re.compile(r"[0-9a-f]{16}"),
+        "the DevEUI, 16 hex digits in lower case, as 0102030405060708",
+    ),
+    "zigbee2mqtt": Adapter(
+        zigbee2mqtt.hear,
+        ("{base}/#",),
+        re.compile(_PATH),
+        "the friendly name, as hall/sos button",
+    ),
+}
+
+
+def hear(protocol: str, heard: Foreign) -> Heard:
+    """What a message says by one protocol of the table. Never raises.
+
+    An empty payload takes a retained message back. What the broker kept from before is ignored
+    where nothing says when it happened: it would be a new read at every start (contract §2).
+    """
+    if not heard.payload:
+        return Heard(address=None, said=(Ignored(why="empty"),))
+    found = ADAPTERS[protocol].hear(heard)
+    if not heard.retained:
+        return found
+    return Heard(address=found.address, said=tuple(map(_kept_by_the_broker, found.said)))
+
+
+def _kept_by_the_broker(said: Said) -> Said:
+    undated = isinstance(said, Read | Call) and said.when.source is TimeSource.RECEIPT
+    return Ignored(why="kept by the broker, and without a time") if undated else said
+
+
+def filters(devices: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """What to subscribe for devices given as (protocol, address); sorted, each once."""
+    return tuple(
+        sorted(
+            {
+                pattern.format(address, base=zigbee2mqtt.base_of(address))
+                for protocol, address in devices
+                for pattern in ADAPTERS[protocol].filters
+            }
+        )
+    )

@@ -8,9 +8,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import structlog
@@ -20,25 +18,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from ingest.source import UNBOUND, Delivery, Session
-from store.addresses import MqttAddress
+from ingest.source import SESSION_EXPIRY_S, UNBOUND, Broker, Delivery, Sent, Session
 
 log = structlog.get_logger()
-
-SESSION_EXPIRY_S = 30 * 86_400
-"""How long the broker keeps for us what arrives while we are down."""
 
 KEEPALIVE_S = 20
 RENEW_S = 1.0
 """Before connecting again, lest two services of one name throw each other out all the time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broker:
-    """Where the broker is, who we are there, and which authority its certificate must be of."""
-
-    address: MqttAddress
-    ca_file: Path | None = None
 
 
 class PahoSource:
@@ -86,7 +72,7 @@ class PahoSource:
     def subscribe(self, session: str, filters: Iterable[str], *, gone: Iterable[str] = ()) -> None:
         self._by_session[session].subscribe(tuple(filters), tuple(gone))
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> "_Sent":
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> Sent:
         return self._out.publish(topic, payload, qos, retain)
 
     async def pause(self) -> None:
@@ -315,28 +301,6 @@ class _Link:
         self._queues.put(delivery, self.session.overtaking)
 
 
-class _Sent:
-    """A publish; done when the broker has acknowledged it, or can do so no more."""
-
-    def __init__(self) -> None:
-        self._over = asyncio.Event()
-        self._taken = False
-
-    def settle(self, taken: bool) -> None:
-        self._taken = taken
-        self._over.set()
-
-    async def done(self, timeout_s: float) -> bool:
-        if self._over.is_set():
-            return self._taken
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._over.wait()
-        except TimeoutError:
-            return False
-        return self._taken
-
-
 class _Sender:
     """The connection for what the service says. Nothing waits in it: the outbox sends again.
 
@@ -354,7 +318,7 @@ class _Sender:
         self.ready = False
         self._loop = loop
         self._changed = changed
-        self._sent: dict[int, _Sent] = {}
+        self._sent: dict[int, Sent] = {}
         self._taken: deque[int] = deque()
         self._broker = broker
         self._id = client_id
@@ -380,8 +344,8 @@ class _Sender:
         self._stopped = True
         _end(self._client)
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> _Sent:
-        sent = _Sent()
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> Sent:
+        sent = Sent()
         if not self.ready:
             sent.settle(False)
             return sent

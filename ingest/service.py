@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import structlog
+import uvloop
 from sqlalchemy import Connection, RowMapping
 from structlog.dev import ConsoleRenderer
 from structlog.processors import JSONRenderer
@@ -28,12 +29,12 @@ from ingest.ledger import Ledger
 from ingest.markers import Markers
 from ingest.outbox import Outbox
 from ingest.owing import Owing
-from ingest.paho_source import Broker, PahoSource
 from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
 from ingest.rollcall import RollCall
 from ingest.source import MAIN, SOS, Delivery, Source, sessions
+from ingest.sources import source
 from ingest.supervisor import Supervisor
 from ingest.watch import Watch
 from ingest.writer import Committed, Writer
@@ -60,7 +61,7 @@ RETAKEN = 200
 class Parts:
     """What meets the world, and how it is made; a test that kills the service wraps these."""
 
-    source: Callable[..., Source] = PahoSource
+    source: Callable[..., Source] = source
     writer: Callable[..., Writer] = Writer
     series: Callable[[Settings], SeriesWriter | None] = series_writer
 
@@ -79,7 +80,8 @@ def run(settings: Settings, parts: Parts = PARTS) -> None:
     check_schema(engine)
     ledger = Ledger(engine)
     try:
-        asyncio.run(_run(settings, ledger, parts))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings, ledger, parts))
     finally:
         ledger.close()
         engine.dispose()
@@ -181,8 +183,7 @@ class Service:
         self._supervisor = Supervisor.of(os.environ)
         name = settings.instance
         self._source = parts.source(
-            Broker(address=settings.mqtt_url, ca_file=settings.mqtt_ca_file),
-            name,
+            settings,
             sessions(name, window=settings.receive_maximum, expected=begun.marker is not None),
             on_change=self._on_connection,
             on_fresh=self._on_fresh_session,
@@ -439,6 +440,8 @@ class Service:
             return
         self._disk_low = low
         self._watch.hold_back(hung_up=low)
+        if low:
+            self._turns.put_nowait((True, self._clock.now()))  # it is we who hang up
         why = f"{free} MiB of disk are free, {floor} must stay: make room, it goes on by itself"
         self._health.because("disk", why if low else None)
         log.log(

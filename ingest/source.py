@@ -10,18 +10,32 @@ and know neither window nor acknowledgement, so at most `UNBOUND` of them wait; 
 left out, as the broker itself does to a client that is too slow.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from devices import topics
+from store.addresses import MqttAddress
 
 MAIN = "main"
 SOS = "sos"
 BULK = "bulk"
 
+SESSION_EXPIRY_S = 30 * 86_400
+"""How long the broker keeps for us what arrives while we are down."""
+
 UNBOUND = 20_000
 """Deliveries of QoS 0 that may wait to be taken: some 10 MB of a reader's usual size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broker:
+    """Where the broker is, who we are there, and which authority its certificate must be of."""
+
+    address: MqttAddress
+    ca_file: Path | None = None
 
 
 class Delivery(NamedTuple):
@@ -109,3 +123,25 @@ class Sending(Protocol):
 
     async def done(self, timeout_s: float) -> bool:
         """Whether the broker took it within `timeout_s`."""
+
+
+class Sent:
+    """A publish; settled when the broker has acknowledged it, or can do so no more."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+        self._taken = False
+
+    def settle(self, taken: bool) -> None:
+        self._taken = taken
+        self._over.set()
+
+    async def done(self, timeout_s: float) -> bool:
+        if self._over.is_set():
+            return self._taken
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._over.wait()
+        except TimeoutError:
+            return False
+        return self._taken

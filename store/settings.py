@@ -58,6 +58,13 @@ class ClockKind(StrEnum):
     MQTT = "mqtt"
 
 
+class MqttSource(StrEnum):
+    """What reads from the broker (decision 15)."""
+
+    WIRE = "wire"
+    PAHO = "paho"
+
+
 class InfluxApi(StrEnum):
     """Which write endpoint the series uses: `/write` or `/api/v2/write`."""
 
@@ -151,6 +158,10 @@ class Settings(BaseSettings):
     mqtt_ca_file: Annotated[Path | None, _reads(_path, empty=True)] = Field(
         default=None,
         description="The certificate authority that mqtts:// trusts; the system's where empty.",
+    )
+    mqtt_source: MqttSource = Field(
+        default=MqttSource.WIRE,
+        description="wire: our own connections, the fast ones. paho: paho-mqtt's, to fall back on.",
     )
     instance: Annotated[str, _reads(_instance)] = Field(
         default="gridbeat",

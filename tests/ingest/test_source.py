@@ -1,4 +1,5 @@
-"""The port `Source`: one suite over the source in memory and paho's on a real Mosquitto."""
+"""The port `Source`: one suite over the source in memory, and over ours and paho's on a real
+Mosquitto."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from ingest.paho_source import Broker, PahoSource
-from ingest.source import MAIN, Session, Source
+from ingest.source import MAIN, Broker, Session, Source
+from ingest.sources import SOURCES
 from store.addresses import MqttAddress
+from store.settings import MqttSource
 from tests.ingest.memory_source import MemoryBroker, MemorySource
 from tests.servers import Server, mosquitto
 from tests.wire import Wire
@@ -79,13 +81,14 @@ class MemoryWorld(World):
 
 
 class RealWorld(World):
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, kind: MqttSource) -> None:
         super().__init__()
         self.server = server
+        self.kind = kind
 
     def source(self, *, expected: bool = False) -> Source:
         broker = Broker(address=MqttAddress.parse(f"mqtt://127.0.0.1:{self.server.port}"))
-        return PahoSource(broker, "test", left_by(expected), **self.heard())
+        return SOURCES[self.kind](broker, "test", left_by(expected), **self.heard())
 
     def publish(self, topic: str, payload: bytes, qos: int = 1) -> None:
         wire = Wire(self.server.port)
@@ -106,14 +109,17 @@ class RealWorld(World):
         await self.connected(source)
 
 
-@pytest.fixture(params=["memory", pytest.param("mosquitto", marks=pytest.mark.broker)])
+on_mosquitto = [pytest.param(kind, marks=pytest.mark.broker) for kind in MqttSource]
+
+
+@pytest.fixture(params=["memory", *on_mosquitto])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "memory":
         yield MemoryWorld()
         return
     server: Iterator[Any]
     with mosquitto(["set_tcp_nodelay true"]) as server:
-        yield RealWorld(server)
+        yield RealWorld(server, request.param)
 
 
 @asynccontextmanager
@@ -328,11 +334,12 @@ async def test_what_needs_no_acknowledgement_gets_none(world):
 
 
 @pytest.mark.broker
-async def test_nothing_said_to_a_dead_connection_is_said_later():
+@pytest.mark.parametrize("kind", MqttSource)
+async def test_nothing_said_to_a_dead_connection_is_said_later(kind):
     """What the broker did not acknowledge is given back at once, and never sent by the client
     itself."""
     with mosquitto() as server:
-        world = RealWorld(server)
+        world = RealWorld(server, kind)
         async with running(world) as source:
             await asyncio.to_thread(server.kill)
             async with asyncio.timeout(WITHIN_S):

@@ -1,6 +1,6 @@
 """`gridbeat device`: handhelds and readers."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,12 +19,6 @@ from cli.options import (
     wall,
 )
 
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from cli.listing import Look
-    from cli.output import Column
-
 app = group()
 
 
@@ -38,11 +32,27 @@ def list_(
     lang: Language = None,
 ) -> None:
     """List devices by id with their last status; a span asks when they were last heard."""
+    from cli.devices import columns, tell_standing
     from cli.listing import Shape, show
     from store.listings import devices
 
-    shape = Shape(query=devices, columns=_columns, empty=("No devices.", "没有设备。"))
+    shape = Shape(query=devices, columns=columns, empty=("No devices.", "没有设备。"))
     show(context, shape, asked(site, since, until), as_json=json, lang=language(lang))
+    if not json:
+        tell_standing(settings(context), wall(), language(lang))
+
+
+@app.command("show")
+def show_(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The device's id.")],
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Show one device: whether it is there, what it last said, what is wrong with it."""
+    from cli.devices import show_device
+
+    show_device(settings(context), id_, wall(), as_json=json, lang=language(lang))
 
 
 @app.command()
@@ -73,42 +83,3 @@ def enroll(
     note("The password is kept nowhere in plain: write it into the device now.")
     if remark is not None:
         note(remark)
-
-
-def _columns(look: "Look") -> "list[Column]":
-    from cli.output import Column
-
-    def place(row: Any) -> str:
-        return look.names.site(row.site) if row.site else f"({row.grid})"
-
-    def percent(row: Any) -> str:
-        return "" if row.battery is None else f"{row.battery}%"
-
-    def queue(row: Any) -> str:
-        return "" if row.queue is None else str(row.queue)
-
-    return [
-        Column(en="id", zh="编号", cell=lambda row: row.id),
-        Column(en="site", zh="校区", cell=place),
-        Column(en="now", zh="现状", cell=lambda row: _presence(look, row)),
-        Column(en="last heard", zh="最后收到", cell=lambda row: look.time(row, "heard_at")),
-        Column(en="battery", zh="电量", cell=percent, right=True),
-        Column(en="stored", zh="待发", cell=queue, right=True),
-        Column(en="enrolled", zh="发证", cell=lambda row: look.time(row, "enrolled_at")),
-    ]
-
-
-def _presence(look: "Look", row: Any) -> "Text":
-    from cli.output import mark
-
-    marks = {
-        "online": ("✓", "green", "online", "在线"),
-        "offline": ("✗", "yellow", "offline", "离线"),
-        "never": ("?", "dim", "never heard", "未曾收到"),
-        "retired": ("=", "dim", "retired", "已停用"),
-    }
-    if row.retired_at is not None:
-        return mark(marks, "retired", look.lang)
-    if row.online is None:
-        return mark(marks, "never" if row.heard_at is None else "online", look.lang)
-    return mark(marks, "online" if row.online else "offline", look.lang)

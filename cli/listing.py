@@ -8,7 +8,7 @@ import typer
 
 from cli.options import settings
 from cli.output import Column, emit_rows, table
-from desk.ledger import opened
+from desk.ledger import opened, present
 from desk.listing import Asked, rows
 from desk.listing import as_json as row_json
 from desk.names import Names, names
@@ -46,5 +46,5 @@ def show(context: typer.Context, shape: Shape, asked: Asked, *, as_json: bool, l
         if as_json:
             emit_rows(map(row_json, found))
             return
-        look = Look(names=names(engine), lang=lang, now=asked.now)
+        look = Look(names=names(engine), lang=lang, now=present(engine, asked.now))
         table(shape.columns(look), found, lang, shape.empty[lang == "zh"])

@@ -17,10 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from desk import broker
 from desk.census import census
+from desk.devices import away, deaf_since
 from desk.errors import UnreachableError
 from desk.ledger import present
 from desk.pings import Ping, ping
 from desk.status import services
+from desk.times import span
 from devices.ids import Instant
 from store.database import SchemaOutdated, check_schema, ledger_path, open_engine, reading, writing
 from store.listings import ENTRY
@@ -36,6 +38,8 @@ AHEAD_MS = 5_000
 """What was received cannot lie further in our future than this, unless our clock went back."""
 
 DROPPED_WARNS = 1
+SOME = 5
+"""How many are named where many are meant."""
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronized
 _MIB = 2**20
 
@@ -78,6 +82,7 @@ def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
         if usable:
             yield from _registry(engine)
             yield _service(engine, settings, wall)
+            yield from _devices(engine, wall)
         yield from _broker(settings)
         yield from _series(settings, engine if usable else None, wall)
         yield _clock(engine if usable else None, settings, wall)
@@ -197,6 +202,26 @@ def _service(engine: Engine, settings: Settings, wall: Instant) -> Check:
     silent = "never" if mine.marker_at is None else f"{(wall - mine.marker_at) // 1000} s ago"
     detail = f"instance {mine.instance} is not running; its last marker came back: {silent}"
     return Check(what="service", state=State.WRONG, detail=detail, remedy="gridbeat ingest")
+
+
+def _devices(engine: Engine, wall: Instant) -> Iterator[Check]:
+    """Who cannot be reached, as far as anybody listens: the longest away first."""
+    if deaf_since(engine, wall) is not None:
+        return
+    gone = away(engine, wall)
+    if not gone:
+        return
+    now = present(engine, wall)
+    named = [
+        f"{row.id} ({row.state} {span(now - (row.state_since_at or 0), 'en')})" for row in gone
+    ]
+    more = f" and {len(gone) - SOME} more" if len(gone) > SOME else ""
+    yield Check(
+        what="devices",
+        state=State.WARN,
+        detail=f"{len(gone)} cannot be reached: {', '.join(named)}{more}",
+        remedy="look at their charge and network; gridbeat device show ID tells more",
+    )
 
 
 _MENDED = "mend what it names; it recovers by itself"

@@ -38,6 +38,28 @@ def short(instant: Instant, timezone: str | None, now: Instant) -> str:
     return f"{moment:%m-%d %H:%M:%S}" if near else f"{moment:%Y-%m-%d %H:%M}"
 
 
+def span(ms: int, lang: str) -> str:
+    """How long, in its largest unit: `12s`, `5m`, `3h`, `4d`; in Chinese `12 秒`, `5 分钟` …"""
+    for size, en, zh in _UNITS:
+        if ms >= size:
+            return f"{ms // size} {zh}" if lang == "zh" else f"{ms // size}{en}"
+    return "0 秒" if lang == "zh" else "0s"
+
+
+def ago(instant: Instant, now: Instant, lang: str) -> str:
+    """How long ago an instant was: `5m ago`, `5 分钟前`."""
+    gone = span(max(now - instant, 0), lang)
+    return f"{gone}前" if lang == "zh" else f"{gone} ago"
+
+
+_UNITS = (
+    (86_400_000, "d", "天"),
+    (3_600_000, "h", "小时"),
+    (60_000, "m", "分钟"),
+    (1_000, "s", "秒"),
+)
+
+
 def aware(instant: Instant, timezone: str | None) -> datetime:
     """The moment in a zone (UTC for None). Raises OverflowError beyond the year 9999."""
     zone: tzinfo = UTC if timezone is None else ZoneInfo(timezone)

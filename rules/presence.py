@@ -21,6 +21,10 @@ AGAIN_MS = 30_000
 """How often a silent device is looked at: what it says then is a contact, and no turn."""
 
 
+STALE_MS = 3_600_000
+"""A status older than this, and than 2.5 heartbeats, is told with its age."""
+
+
 class Presence(StrEnum):
     """How a device stands. Offline by its own last word or will, silent by its heartbeat."""
 
@@ -103,6 +107,14 @@ def state(seen: Seen, now: Instant) -> State:
     if now >= silent_from:
         return State(Presence.SILENT, silent_from)
     return State(Presence.ONLINE, seen.turned_at, silent_from)
+
+
+def stale(seen: Seen, now: Instant) -> bool:
+    """Whether the last status is too old for its charge and store to be told as they are."""
+    if seen.told_at is None:
+        return False
+    bearable = max(STALE_MS, round(SILENCES * (seen.heartbeat or 0)))
+    return seen.online is False or now - seen.told_at > bearable
 
 
 def look(seen: Seen, told: Sequence[Open], limits: Limits, now: Instant) -> Looked:

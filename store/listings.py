@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, RowMapping, Select, and_, func, select, tuple_
 
 from devices.ids import Instant
+from rules.presence import Seen, stale, state
 from rules.promises import Verdict
 from store.database import reading
 from store.entries import EntryKind, ViaCode
@@ -49,6 +50,7 @@ from store.tables import (
     Site,
     VerdictRow,
 )
+from store.workers import heard_until, sure_from
 
 PAGE = 1_000
 """Rows of a page, shared among the streams that are merged; a page takes a few milliseconds."""
@@ -370,7 +372,10 @@ _DEVICE = select(
     NODE.c.slug.label("grid"),
     DEVICE.c.protocol,
     STATE.c.online,
+    STATE.c.turned_at,
     STATE.c.heard_at,
+    STATE.c.status_at,
+    STATE.c.boot,
     STATE.c.battery,
     STATE.c.rssi,
     STATE.c.queue,
@@ -396,8 +401,33 @@ def devices(engine: Engine, asked: Filter) -> Iterator[DeviceRow]:
         query = query.where(STATE.c.heard_at >= asked.since)
     if asked.until is not None:
         query = query.where(STATE.c.heard_at < asked.until)
+    with reading(engine) as connection:
+        known = heard_until(connection, asked.now)
+        sure = sure_from(connection, known)
     for row in _walk(engine, _Stream(query=query, key=(DEVICE.c.slug, DEVICE.c.id)), PAGE):
-        yield DeviceRow(**_without(row))
+        found = state(_seen(row, sure), known)
+        yield DeviceRow(
+            **_without(row, "turned_at"),
+            state=found.presence.value,
+            state_since_at=found.since,
+            stale=stale(_seen(row, sure), asked.now),
+        )
+
+
+def _seen(row: RowMapping, sure: Instant) -> Seen:
+    return Seen(
+        device=row["id"],
+        site=row["site"],
+        retired=row["retired_at"] is not None,
+        online=row["online"],
+        turned_at=row["turned_at"],
+        heard_at=row["heard_at"],
+        told_at=row["status_at"],
+        boot=row["boot"],
+        heartbeat=row["heartbeat_ms"],
+        battery=row["battery"],
+        sure_from=sure,
+    )
 
 
 _UNLISTED = frozenset({"payload", "day", "bucket", "arrival_id"})

@@ -166,14 +166,24 @@ class HazardRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRow:
-    """A device and its last status; `site` of one that belongs to a grid node is None."""
+    """A device and its last status; `site` of one that belongs to a grid node is None.
+
+    `online` is its own last word, `state` (rules.presence.Presence) what follows from that and from
+    its silence, as of the last marker that came back. `stale`: its status, received at `status_at`,
+    is old, and what it says of charge and store with it.
+    """
 
     id: str
     site: str | None
     grid: str | None
     protocol: str
+    state: str
+    state_since_at: Instant | None
     online: bool | None
     heard_at: Instant | None
+    status_at: Instant | None
+    stale: bool
+    boot: str | None
     battery: int | None
     rssi: int | None
     queue: int | None

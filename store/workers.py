@@ -62,3 +62,9 @@ def sure_from(connection: Connection, now: Instant) -> Instant:
         select(func.max(func.coalesce(OUTAGE.c.until, now))).where(OUTAGE.c.since <= now)
     ).scalar()
     return min(Instant(row or 0), now)
+
+
+def heard_until(connection: Connection, now: Instant) -> Instant:
+    """The last instant as of which anything can be said of who is there: our last marker."""
+    marker = connection.execute(select(func.max(WORKER.c.marker_at))).scalar()
+    return now if marker is None else min(Instant(marker), now)

@@ -37,11 +37,16 @@ def _columns(look: "Look") -> "list[Column]":
         unknown = "未知标签" if look.lang == "zh" else "unknown tag"
         return look.names.checkpoint(row.site, row.checkpoint) or f"({unknown})"
 
+    def person(row: Any) -> str:
+        name = look.names.person(row.person)
+        tag = "人员卡" if look.lang == "zh" else "by tag"
+        return f"{name} ({tag})" if row.person_by_tag else name
+
     return [
         Column(en="at", zh="时间", cell=lambda row: _when(look, row)),
         Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
         Column(en="checkpoint", zh="点位", cell=place),
-        Column(en="person", zh="人员", cell=lambda row: look.names.person(row.person)),
+        Column(en="person", zh="人员", cell=person),
         Column(en="device", zh="设备", cell=lambda row: row.device),
         Column(en="seq", zh="序号", cell=lambda row: str(row.seq), right=True),
         Column(en="received", zh="收到", cell=lambda row: _lag(look, row)),

@@ -153,6 +153,7 @@ def _read_json(line: ReadLine, zone: str) -> dict[str, Any]:
         "id": read.identity,
         "checkpoint": read.checkpoint,
         "person": read.person,
+        "person_by_tag": read.by_tag is not None and read.person is not None,
         "at": rfc3339(read.told_at, zone),
         "sent": _maybe(arrived.sent, zone),
         "corrected_at": rfc3339(read.at, zone) if read.at != read.told_at else None,
@@ -312,6 +313,8 @@ class _Speaker:
     def read(self, line: ReadLine) -> Iterator[str]:
         read, arrived = line.read, line.arrived
         person = "" if read.person is None else self.file.people.get(read.person, read.person)
+        if person and read.by_tag is not None:
+            person += self.say("（人员卡）", " (by tag)")
         who = " · ".join(filter(None, (person, read.identity)))
         part = PARTS[line.part][0 if self.zh else 1]
         yield f"  {self.time(read.at)}  {self.name(read.checkpoint)}  [{part}]  {who}"

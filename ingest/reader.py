@@ -232,9 +232,11 @@ class Reader:
         return place.checkpoint_id
 
     def _person(self, message: CheckIn | Hazard | Sos, place: Place) -> int | None:
-        """Who holds the device, as it says itself, or whose tag it read."""
-        holder = None if message.person is None else self.picture.person(message.person)
-        return place.person_id if holder is None else holder.id
+        """Whose tag it read, or who holds the device, as it says itself."""
+        if place.person_id is not None or message.person is None:
+            return place.person_id
+        holder = self.picture.person(message.person)
+        return None if holder is None else holder.id
 
     def _status(
         self,

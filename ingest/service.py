@@ -42,6 +42,7 @@ from store import quarantine, workers
 from store.arrivals import STEPPED_MS, ArrivalBook, close_left_open
 from store.database import check_schema, ledger_path, open_engine
 from store.events import outbox_depth
+from store.holdings import followed
 from store.owngaps import OwnGap
 from store.picture import Picture, load_picture, registry_applied_at, registry_version
 from store.quarantine import State
@@ -151,6 +152,8 @@ async def _begin(settings: Settings, ledger: Ledger) -> Begun:
         else:
             for moved in close_left_open(connection, clock.now(), arrivals.lags):
                 judged.touch(connection, moved.site_id, moved.checkpoint_id, moved.at)
+                for read in followed(connection, moved.entry_id, moved.told_at, moved.at):
+                    judged.touch(connection, read.site_id, read.checkpoint_id, read.at)
         return Begun(
             clock=clock,
             ledger=workers.ledger_uuid(connection),

@@ -23,10 +23,11 @@ from rules import events
 from rules.clocks import odd
 from rules.events import Notice
 from store import alarms, calls, entries, hazards, workers
-from store.arrivals import ArrivalBook, correct_entry, span_at
+from store.arrivals import ArrivalBook, Moved, correct_entry, span_at
 from store.coverages import CoverageBook, Key
 from store.database import writing
 from store.events import raise_notices
+from store.holdings import Followed, HolderBook, followed, hold
 from store.marks import MarkBook
 from store.presence import PresenceBook
 from store.quarantine import Asked, QuarantineBook, State, Suspect, settle
@@ -85,6 +86,7 @@ class Writer:
         self.quarantine = QuarantineBook()
         self.skews = SkewBook()
         self.marks = MarkBook()
+        self.holders = HolderBook()
         self.sampling = sampling
         self._books = (
             self.arrivals,
@@ -93,6 +95,7 @@ class Writer:
             self.quarantine,
             self.skews,
             self.marks,
+            self.holders,
         )
 
     def commit(self, items: Sequence[Item], now: Instant) -> Committed:
@@ -201,9 +204,7 @@ class _Batch:
         writer, connection = self._writer, self._connection
         closed = writer.arrivals.close(connection, marker)
         for moved in closed.moved:
-            self._touch(moved.site_id, moved.checkpoint_id, moved.at)
-            for at in (moved.told_at, moved.at):
-                writer.marks.doubt(moved.site_id, at)
+            self._moved(moved)
         if closed.skews:
             self._notices += writer.skews.turns(connection, closed.skews, writer.arrivals.after)
         self._done.marker = self._writer.arrivals.after
@@ -216,9 +217,11 @@ class _Batch:
         match taken.message:
             case CheckIn():
                 self._touch(taken.site.id, taken.row.checkpoint_id, taken.row.at)
-                self._writer.marks.read(taken.row)
+                self._mark(taken)
                 if taken.unknown_tag:
                     self._notices.append(_unknown_tag(taken))
+                elif taken.row.checkpoint_id is None:
+                    self._hold(taken)
             case Hazard():
                 self._notices += hazards.take_step(self._connection, _case_of(taken), taken.row.id)
             case Sos(cancel=None):
@@ -231,6 +234,39 @@ class _Batch:
         """A new record that was given up as lost: the gap may end with it."""
         lost = (taken.device.id, taken.identity.epoch, taken.identity.seq)
         self._notices += alarms.found_again(self._connection, *lost)
+
+    def _mark(self, taken: Taken) -> None:
+        """Note whether a read is worth a look, by its own word whose it is, else by the tag's."""
+        row, marks = taken.row, self._writer.marks
+        if taken.message.person is not None or row.person_id is not None:
+            marks.read(row, row.person_id)
+            return
+        person, sure = self._writer.holders.of(self._connection, row)
+        marks.read(row, person)
+        if not sure and row.checkpoint_id is not None:
+            marks.doubt(taken.site.id, row.at)
+
+    def _hold(self, taken: Taken) -> None:
+        """A person's tag: whose the reads after it are, those that came before it among them."""
+        row, holds = taken.row, taken.site.person_tag_holds
+        if row.person_id is not None:
+            self._writer.holders.held(row, row.person_id, holds)
+            self._follow_on(hold(self._connection, row, row.person_id, holds))
+
+    def _follow_on(self, reads: Sequence[Followed]) -> None:
+        """Look again at reads that may be another person's now."""
+        for read in reads:
+            self._touch(read.site_id, read.checkpoint_id, read.at)
+            self._writer.marks.doubt(read.site_id, read.at)
+
+    def _moved(self, moved: Moved) -> None:
+        """Look again at what a read bore on and bears on, since its time was corrected."""
+        self._touch(moved.site_id, moved.checkpoint_id, moved.at)
+        for at in (moved.told_at, moved.at):
+            self._writer.marks.doubt(moved.site_id, at)
+        if moved.checkpoint_id is None:
+            times = (moved.told_at, moved.at)
+            self._follow_on(followed(self._connection, moved.entry_id, *times))
 
     def _touch(self, site_id: int, checkpoint_id: int | None, at: Instant) -> None:
         touched = self._writer.judged.touch(self._connection, site_id, checkpoint_id, at)
@@ -341,10 +377,8 @@ class _Batch:
         self._find(taken)
         moved = correct_entry(connection, next_id, self._writer.arrivals.lags)
         if moved is not None:
-            self._touch(moved.site_id, moved.checkpoint_id, moved.at)
-        if taken.row.site_id is not None:
-            for at in {taken.row.at, taken.row.at if moved is None else moved.at}:
-                self._writer.marks.doubt(taken.row.site_id, at)
+            self._moved(moved)
+        self._writer.marks.doubt(taken.site.id, taken.row.at)
         self._done.accepted += 1
         return State.TAKEN
 

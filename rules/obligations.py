@@ -115,8 +115,8 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
     if clock < obligation.due:
         return replace(_pending(obligation, found, known), withdrawn=undone)
     first = found.standing
-    if any(read.after >= obligation.due for read in counted):
-        in_time = [read for read in counted if read.after < obligation.due]
+    if any(read.after >= obligation.due or read.told_late for read in counted):
+        in_time = [_as_it_was(read) for read in counted if read.after < obligation.due]
         first = judge(obligation, in_time, clock).standing
     first = _fair(first, known)
     standing, why = _decided(_fair(found.standing, known), first, known)
@@ -220,6 +220,11 @@ def _counts(read: Read, obligation: Obligation) -> bool:
         return read.decision.do is Do.ACCEPT
     in_time = read.after < obligation.due
     return in_time or read.at >= obligation.due or why_waiting(read) is None
+
+
+def _as_it_was(read: Read) -> Read:
+    """A read as it was known before due: of its person, too."""
+    return replace(read, person=read.by_tag.then) if read.by_tag and read.told_late else read
 
 
 def _waiting(obligation: Obligation, found: Finding, bearing: Sequence[Read]) -> tuple[str, ...]:

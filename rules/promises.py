@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from devices.ids import Instant
 
@@ -181,6 +181,13 @@ class Obligation:
         return len(self.expected)
 
 
+class ByTag(NamedTuple):
+    """Who made a read was said by a person's tag before it. `then`: by those that had arrived
+    before due."""
+
+    then: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
     """One read of a tag at a checkpoint, as a judge sees it.
@@ -188,7 +195,8 @@ class Read:
     `at`: when it happened, corrected where the device's clock was; `told_at`: the device's word.
     `after`: the last marker before its arrival; `received_at`: our clock. `cut_off`: nothing
     arrived from its device in [at, due) of the obligation that is being judged. `decision`: what a
-    person decided of it; asked only of what arrived after due.
+    person decided of it; asked only of what arrived after due. `by_tag`: where a person's tag said
+    who made it; None where it said so itself, or where nobody asked.
     """
 
     identity: str
@@ -202,6 +210,12 @@ class Read:
     received_at: Instant
     cut_off: bool
     decision: Decision | None = None
+    by_tag: ByTag | None = None
+
+    @property
+    def told_late(self) -> bool:
+        """Whether only what arrived after due says who made it."""
+        return self.by_tag is not None and self.by_tag.then != self.person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

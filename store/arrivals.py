@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, ScalarSelect, func, insert, select, update
+from sqlalchemy import Connection, Row, ScalarSelect, bindparam, func, insert, select, update
 
 from devices.ids import Instant
 from rules.clocks import JITTER, Live, skew, timing
 from rules.promises import Trust
 from store.entries import EntryKind
 from store.lags import Heard, Lags, keep_statuses
-from store.tables import Arrival, Correction, Entry
+from store.prepared import Prepared
+from store.tables import Arrival, Correction, Entry, Holding
 
 ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
 CORRECTION = Correction.__table__  # type: ignore[attr-defined]
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
+HOLDING = Holding.__table__  # type: ignore[attr-defined]
 
 
 STEPPED_MS = 30_000
@@ -34,6 +36,7 @@ class Moved(NamedTuple):
     checkpoint_id: int | None
     at: Instant
     told_at: Instant
+    entry_id: int
 
 
 class Closed(NamedTuple):
@@ -231,7 +234,14 @@ def _correct_row(connection: Connection, row: Row[*tuple[Any, ...]], lags: Lags)
         return None
     third = {"entry_id": row.entry_id, "site_id": row.site_id, "at": found.at}
     connection.execute(insert(CORRECTION).values(how=found.trust.value, **third))
-    return Moved(row.site_id, row.checkpoint_id, found.at, row.at)
+    if row.checkpoint_id is None:
+        _HOLDS.run(connection, it=row.entry_id, at=found.at)
+    return Moved(row.site_id, row.checkpoint_id, found.at, row.at, row.entry_id)
+
+
+_HOLDS = Prepared(
+    update(HOLDING).where(HOLDING.c.entry_id == bindparam("it")).values(at=bindparam("at"))
+)
 
 
 def _age(body: str | None) -> int | None:

@@ -7,9 +7,10 @@ from sqlalchemy import Connection, bindparam, select
 
 from devices.ids import Identity, Instant
 from rules.clocks import timing
-from rules.promises import Obligation, Quota, Read, Trust
+from rules.promises import ByTag, Do, Obligation, Quota, Read, Round, Trust
 from store.decisions import of_read
 from store.entries import EntryKind
+from store.holdings import TOLD, Rounds, Tag, tags_before
 from store.prepared import Prepared
 from store.presence import anything_arrived, reachable_through
 from store.tables import (
@@ -47,6 +48,7 @@ _COLUMNS = (
     CHECKPOINT.c.slug.label("checkpoint"),
     DEVICE.c.slug.label("device"),
     PERSON.c.slug.label("person"),
+    ENTRY.c.body,
 )
 _JOINED = (
     ENTRY.join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
@@ -82,9 +84,20 @@ _READS = (Prepared(_AS_TOLD), Prepared(_CORRECTED))
 
 
 def reads_for(
-    connection: Connection, site_id: int, promise: Obligation, until: Instant
+    connection: Connection,
+    site_id: int,
+    promise: Obligation,
+    until: Instant,
+    *,
+    who: bool = False,
 ) -> list[Read]:
-    """The check-ins of the site in `[opens - early, until)`, by corrected time if there is one."""
+    """The check-ins of the site in `[opens - early, until)`, by corrected time if there is one.
+
+    `who`: also by whose tag, where a read says nothing itself; else only where it bears on the
+    verdict.
+    """
+    who = who or (isinstance(promise.terms, Round) and promise.terms.people > 1)
+    rounds = Rounds() if who else None
     span = {"site": site_id, "since": promise.opens - promise.early, "until": until}
     rows: list[Sequence[Any]]
     if isinstance(promise.terms, Quota):  # of months of check-ins, only those that count
@@ -93,7 +106,7 @@ def reads_for(
         rows = [row for query in queries for row in connection.execute(query, span)]
     else:
         rows = [row for query in _READS for row in query.all(connection, **span)]
-    return [_read(connection, row, promise.due) for row in rows]
+    return [_read(connection, row, promise.due, rounds) for row in rows]
 
 
 def read_of(
@@ -111,16 +124,21 @@ def read_of(
         )
     )
     row = connection.execute(query).first()
-    return None if row is None else (row.id, row.site_id, _read(connection, row[:-1], due))
+    return (
+        None if row is None else (row.id, row.site_id, _read(connection, row[:-1], due, Rounds()))
+    )
 
 
-def _read(connection: Connection, row: Sequence[Any], due: Instant) -> Read:
+def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Rounds | None) -> Read:
     # Every read of a round comes through here; a row's names would cost more than all the rest.
     entry_id, device_id, epoch, seq, told_at, sent, received_at, after, before = row[:9]
-    corrected, how, checkpoint, device, person = row[9:]
+    corrected, how, checkpoint, device, person, body = row[9:]
     at = told_at if corrected is None else corrected
     late = after >= due
     identity = str(Identity(device, epoch, seq))
+    by_tag = None
+    if rounds is not None and person is None and not (body and TOLD in body):
+        person, by_tag = _who(connection, device_id, at, due, rounds)
     return Read(
         identity=identity,
         checkpoint=checkpoint,
@@ -133,7 +151,38 @@ def _read(connection: Connection, row: Sequence[Any], due: Instant) -> Read:
         received_at=received_at,
         cut_off=late and not anything_arrived(connection, device_id, at, due),
         decision=of_read(connection, entry_id, identity) if late else None,
+        by_tag=by_tag,
     )
+
+
+def _who(
+    connection: Connection, device_id: int, at: Instant, due: Instant, rounds: Rounds
+) -> tuple[str | None, ByTag]:
+    """Whose a read is by the persons' tags that count, and by those that arrived before due.
+
+    A tag that came in after due counts as any late evidence does, or as if it had not been read.
+    """
+    whose: str | None = None
+    settled = False
+    for tag in tags_before(connection, device_id, at):
+        since = tag.at if tag.by_round else None
+        holds = at < tag.until
+        holder = rounds.whose(connection, tag.person, since, tag.site_id, at) if holds else None
+        punctual = tag.after < due
+        if not settled and (punctual or _tag_counts(connection, device_id, tag, due)):
+            whose, settled = holder, True
+        if punctual:
+            return whose, ByTag(holder)
+    return whose, ByTag(None)
+
+
+def _tag_counts(connection: Connection, device_id: int, tag: Tag, due: Instant) -> bool:
+    decision = of_read(connection, tag.entry_id, "")
+    if decision is not None:
+        return decision.do is Do.ACCEPT
+    trust = _trust(tag.how, tag.told_at, tag.sent, tag.after, tag.before)
+    vouched = trust in (Trust.TRUSTED, Trust.UPTIME)
+    return vouched and not anything_arrived(connection, device_id, tag.at, due)
 
 
 def _trust(

@@ -123,7 +123,7 @@ def near_keys(connection: Connection, key: str, limit: int = 3) -> list[str]:
 
 def _reads(connection: Connection, site_id: int, promise: Promise) -> tuple[Read, ...]:
     wide = replace(promise, early=promise.early + AROUND_MS)
-    found = reads_for(connection, site_id, wide, promise.due + AROUND_MS)
+    found = reads_for(connection, site_id, wide, promise.due + AROUND_MS, who=True)
     here = [read for read in found if read.checkpoint in promise.places]
     return tuple(sorted(here, key=lambda read: (read.at, read.identity)))
 

@@ -19,6 +19,7 @@ from rules.presence import Seen, stale, state
 from rules.promises import Verdict
 from store.database import reading
 from store.entries import EntryKind, ViaCode
+from store.holdings import HELD, Rounds, with_holder
 from store.obligations import Plans
 from store.progress import standing_of
 from store.rows import (
@@ -166,7 +167,7 @@ def _per_site(
 
 # Check-ins --------------------------------------------------------------------------------------
 
-_READS = (
+_READS = with_holder(
     ENTRY.outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
     .outerjoin(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
     .outerjoin(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
@@ -186,6 +187,7 @@ _CHECKIN = (
         ENTRY.c.via,
         CORRECTION.c.at.label("corrected_at"),
         CORRECTION.c.how.label("corrected_how"),
+        *HELD,
     )
     .select_from(_READS)
     .where(ENTRY.c.kind == EntryKind.CHECKIN.value)
@@ -204,10 +206,29 @@ def _checkin_streams(place: _Place) -> tuple[_Stream, _Stream]:
 
 def checkins(engine: Engine, asked: Filter) -> Iterator[CheckinRow]:
     """Check-ins by the time that counts: the corrected one if there is one, else the device's."""
+    rounds = Rounds()
     for row, place in _per_site(engine, asked, _checkin_streams):
-        values = _without(row, "site_id", "via")
+        values = _without(row, "site_id", "via", "person", *(column.name for column in HELD))
         via = ViaCode(row["via"] or ViaCode.NFC).name.lower()
-        yield CheckinRow(**values, via=via, site=place.slug, timezone=place.timezone or "UTC")
+        person = row["person"] or _holder(engine, row, rounds)
+        yield CheckinRow(
+            **values,
+            person=person,
+            person_by_tag=person is not None and row["person"] is None,
+            via=via,
+            site=place.slug,
+            timezone=place.timezone or "UTC",
+        )
+
+
+def _holder(engine: Engine, row: RowMapping, rounds: Rounds) -> str | None:
+    """Whose tag the device read before, where it still holds."""
+    holder: str | None = row["holder"]
+    if holder is None or row["held_since"] is None:
+        return holder
+    at = row["at"] if row["corrected_at"] is None else row["corrected_at"]
+    with reading(engine) as connection:
+        return rounds.whose(connection, holder, row["held_since"], row["held_at"], at)
 
 
 # Rounds and gaps --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Identity, Instant
@@ -32,6 +32,7 @@ from rules.promises import Obligation as Promise
 from rules.promises import Round
 from store.entries import EntryKind, EntryRow
 from store.evidence import CHECKPOINT, CORRECTION, DEVICE, ENTRY, PERSON
+from store.holdings import HELD, Rounds, with_holder
 from store.obligations import LONGEST_EARLY_MS, LONGEST_MS, OBLIGATION, SITE, Plans
 from store.picture import Picture
 from store.tables import Doubt
@@ -85,8 +86,8 @@ class MarkBook:
         for remembered in (self._last, self._times, self._tags):
             remembered.clear()
 
-    def read(self, row: EntryRow) -> None:
-        """A new read of a checkpoint."""
+    def read(self, row: EntryRow, person_id: int | None = None) -> None:
+        """A new read of a checkpoint; `person_id`: whose it is by what is remembered."""
         paces, site, at = self._current(), row.site_id, row.at
         if paces is None or site is None or row.checkpoint_id is None or row.device_id is None:
             return
@@ -94,8 +95,8 @@ class MarkBook:
             self._blind = row.received_at + REACH_MS
         odd = site in paces.ordered
         odd |= self._follows(paces, site, row.device_id, row.checkpoint_id, at)
-        if row.person_id is not None:
-            odd |= self._follows(paces, site, -row.person_id, row.checkpoint_id, at)
+        if person_id is not None:
+            odd |= self._follows(paces, site, -person_id, row.checkpoint_id, at)
         odd |= self._bursts(row.device_id, at)
         tag = row.tag or ""
         before = self._tags.get(tag)
@@ -302,12 +303,15 @@ _SEEN = (
         PERSON.c.slug.label("person"),
         ENTRY.c.at,
         CORRECTION.c.at.label("corrected"),
+        *HELD,
     )
     .select_from(
-        ENTRY.join(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
-        .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
-        .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
-        .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+        with_holder(
+            ENTRY.join(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
+            .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+            .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
+            .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+        )
     )
     .where(ENTRY.c.kind == EntryKind.CHECKIN.value)
 )
@@ -329,6 +333,13 @@ def _seen(
 ) -> list[tuple[Seen, int]]:
     span = {"site": site_id, "since": since, "until": until}
     rows = [*connection.execute(_AS_TOLD, span), *connection.execute(_CORRECTED, span)]
+    rounds = Rounds()
+
+    def person(row: Row[*tuple[Any, ...]]) -> str | None:
+        at = row.at if row.corrected is None else row.corrected
+        held = (row.holder, row.held_since, row.held_at)
+        return row.person or rounds.whose(connection, *held, at)
+
     return [
         (
             Seen(
@@ -336,7 +347,7 @@ def _seen(
                 tag=row.tag,
                 checkpoint=row.checkpoint,
                 device=row.device,
-                person=row.person,
+                person=person(row),
                 at=row.at if row.corrected is None else row.corrected,
             ),
             row.id,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Table, func, select
 
 from devices.ids import Instant
+from rules.holders import USUAL, Hold
 from store.calendars import Tables
 from store.profiles import Profiles
 from store.reach import sites_below
@@ -83,6 +84,7 @@ class SiteInfo:
     timezone: str
     calendar: Mapping[str, Any]
     decided: tuple[str, ...] = ()
+    person_tag_holds: Hold = USUAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +250,7 @@ def _sites(connection: Connection) -> tuple[SiteInfo, ...]:
             name=row.name,
             timezone=row.timezone,
             calendar=row.calendar,
+            person_tag_holds=Hold.parse(row.person_tag_holds),
             decided=(*(f"table {n}" for n in tables.ids(row.id)), *profiles.marks(row.id)),
         )
         for row in _all(connection, _table(Site))

@@ -12,13 +12,17 @@ from devices.ids import Instant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckinRow:
-    """A check-in. `at`: the device's clock; `corrected_at` a third time, and how it was found."""
+    """A check-in. `at`: the device's clock; `corrected_at` a third time, and how it was found.
+
+    `person_by_tag`: the read does not say itself who made it; a person's tag read before it does.
+    """
 
     site: str
     checkpoint: str | None
     tag: str
     device: str
     person: str | None
+    person_by_tag: bool
     epoch: int
     seq: int
     at: Instant

@@ -100,6 +100,9 @@ class Site(SQLModel, table=True):
     name: str
     timezone: str
     calendar: Any = _json()  # {"base": "cn" | "every-day", "terms": [{"from","to"}] | null}
+    person_tag_holds: str = Field(
+        default="12h", sa_column=Column(String, nullable=False, server_default=text("'12h'"))
+    )  # rules.holders.Hold
     retired_at: int | None = _big(nullable=True)
 
 
@@ -284,6 +287,22 @@ class Correction(SQLModel, table=True):
     site_id: int
     at: int = _big()
     how: str  # rules.promises.Trust
+
+
+class Holding(SQLModel, table=True):
+    """A person's tag that a device read: it says who makes the reads that follow."""
+
+    __tablename__ = "holding"
+    __table_args__ = (Index("holding_device_at", "device_id", "at", "epoch", "seq"),)
+    entry_id: int = Field(primary_key=True)
+    device_id: int
+    epoch: int = _big()
+    seq: int = _big()
+    site_id: int
+    person_id: int
+    at: int = _big()  # corrected where the clock was
+    lasts: int = _big()  # rules.holders.Hold, as the site had it
+    by_round: bool
 
 
 class StatusClock(SQLModel, table=True):

@@ -124,6 +124,7 @@ def _add_site(wanted: dict[Kind, dict[Key, Values]], site: SiteSpec, calendar: V
     wanted[Kind.SITE][Key(None, site.slug)] = {
         "name": site.name,
         "timezone": site.timezone,
+        "person_tag_holds": str(site.person_tag_holds),
         "calendar": calendar,
         "belongs_to": tuple(sorted(Key(None, named.text) for named in site.belongs_to)),
     }

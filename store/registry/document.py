@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from rules.calendar import Calendar, DayClass
+from rules.holders import Hold
 from rules.periods import Times
 from rules.plans import Plan, PlanCheckpoint, Window
 from store.registry.nodes import Problem
@@ -145,6 +146,7 @@ class SiteSpec:
     slug: str
     name: str
     timezone: str
+    person_tag_holds: Hold
     belongs_to: tuple[Named, ...]
     areas: tuple[AreaSpec, ...]
     checkpoints: tuple[CheckpointSpec, ...]

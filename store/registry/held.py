@@ -69,7 +69,9 @@ SHAPES: Mapping[Kind, Shape] = {
         points={"parent_id": Kind.GRID},
     ),
     Kind.PERSON: Shape(table=_of(tables.Person), columns=("name", "roles")),
-    Kind.SITE: Shape(table=_of(tables.Site), columns=("name", "timezone", "calendar")),
+    Kind.SITE: Shape(
+        table=_of(tables.Site), columns=("name", "timezone", "calendar", "person_tag_holds")
+    ),
     Kind.AREA: Shape(
         table=_of(tables.Area),
         columns=("name",),

@@ -17,6 +17,7 @@ from zoneinfo import available_timezones
 from devices.ids import RESERVED, is_slug, normalize_tag
 from rules.calendar import Base, Calendar, DayClass, Term
 from rules.durations import format_duration, parse_duration
+from rules.holders import USUAL, Hold
 from rules.periods import Per, Times
 from rules.plans import Window
 from rules.promises import APART_MS
@@ -289,6 +290,7 @@ def _site(fields: Fields) -> SiteSpec | None:
         slug=slug,
         name=fields.needed("name", _name, fallback=""),
         timezone=fields.needed("timezone", _timezone, fallback="UTC"),
+        person_tag_holds=fields.scalar("person_tag_holds", Hold.parse, fallback=USUAL),
         belongs_to=_names(fields, "belongs_to"),
         areas=_parts(fields, "areas", "area", _area),
         checkpoints=_parts(fields, "checkpoints", "checkpoint", _checkpoint),

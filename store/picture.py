@@ -6,7 +6,7 @@ lookups. `registry_version` is cheap enough to ask before each batch.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Table, func, select
@@ -43,6 +43,7 @@ class DeviceInfo:
     """A device and the sites it may report from. `heartbeat_ms` None: silence means nothing.
 
     `before`: where it belonged before it was moved, newest first; empty where it never was.
+    `protocol`, `address`: how it speaks, and what it is called there, where not by our contract.
     """
 
     id: int
@@ -51,6 +52,13 @@ class DeviceInfo:
     retired: bool
     heartbeat_ms: int | None
     before: tuple[Stay, ...] = ()
+    protocol: str = "patrol"
+    address: str | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it keeps its records until a receipt covers them: it speaks our contract."""
+        return self.address is None
 
     def ever(self, site_id: int) -> bool:
         """Whether it may report from the site, or might have, some time."""
@@ -62,13 +70,17 @@ class DeviceInfo:
         A device that was moved hands in under its new site what it read at the old one. None: at
         that time it might not report from there.
         """
-        then = next((s.site_ids for s in self.before if s.since <= at < s.until), self.site_ids)
+        then = self.sites_at(at)
         if site_id in then:
             return site_id
         if site_id in self.site_ids and len(then) == 1:
             (only,) = then
             return only
         return None
+
+    def sites_at(self, at: Instant) -> frozenset[int]:
+        """The sites it might report from then; where its topic says none, one of them it is."""
+        return next((s.site_ids for s in self.before if s.since <= at < s.until), self.site_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +177,11 @@ class Picture:
     checkpoints_by_slug: Mapping[tuple[int, str], CheckpointInfo]
     bindings: Mapping[str, tuple[_Binding, ...]]
     plan_versions: tuple[PlanInfo, ...]
+    readers: Mapping[tuple[str, str], DeviceInfo] = field(default_factory=dict)
+
+    def reader(self, protocol: str, address: str) -> DeviceInfo | None:
+        """The foreign reader of that address; a retired one only where no other has it now."""
+        return self.readers.get((protocol, address))
 
     def device(self, slug: str) -> DeviceInfo | None:
         """The device of that id, retired ones included."""
@@ -219,9 +236,11 @@ def load_picture(connection: Connection) -> Picture:
     """Read the whole registry. Call it within `reading`, so that it is of one instant."""
     sites = _sites(connection)
     checkpoints = _checkpoints(connection)
+    devices = _devices(connection)
     return Picture(
         version=registry_version(connection),
-        devices=_devices(connection),
+        devices=devices,
+        readers=_readers(devices.values()),
         sites={site.slug: site for site in sites},
         sites_by_id={site.id: site for site in sites},
         people=_people(connection),
@@ -304,9 +323,16 @@ def _devices(connection: Connection) -> dict[str, DeviceInfo]:
             retired=row.retired_at is not None,
             heartbeat_ms=row.heartbeat_ms,
             before=tuple(before.get(row.id, ())),
+            protocol=row.protocol,
+            address=row.address,
         )
         for row in _all(connection, _table(Device))
     }
+
+
+def _readers(devices: Iterable[DeviceInfo]) -> dict[tuple[str, str], DeviceInfo]:
+    found = sorted(devices, key=lambda device: not device.retired)
+    return {(each.protocol, each.address): each for each in found if each.address is not None}
 
 
 def _bindings(

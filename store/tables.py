@@ -176,6 +176,7 @@ class Device(SQLModel, table=True):
     site_id: int | None = Field(default=None, foreign_key="site.id")
     node_id: int | None = Field(default=None, foreign_key="grid_node.id")
     protocol: str = "patrol"
+    address: str | None = None  # what it is called in the topics of another protocol
     heartbeat_ms: int | None = _big(nullable=True)
     enrolled_at: int | None = _big(nullable=True)
     retired_at: int | None = _big(nullable=True)

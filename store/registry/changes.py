@@ -109,7 +109,8 @@ def wanted_things(document: Document) -> dict[Kind, dict[Key, Values]]:
         }
     for device in document.devices():
         wanted[Kind.DEVICE][Key(None, device.slug)] = {
-            "protocol": str(device.protocol),
+            "protocol": device.protocol,
+            "address": device.address.text if device.address else None,
             "heartbeat_ms": device.heartbeat,
             "site_id": Key(None, device.site) if device.site else None,
             "node_id": Key(None, device.grid.text) if device.grid else None,

@@ -7,9 +7,18 @@ many files. What belongs to a site that this file does not name cannot be taken 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
+from devices.adapters.table import ADAPTERS
 from rules.durations import format_duration
 from rules.plans import Window
-from store.registry.document import Document, Named, NodeSpec, PlanSpec, SiteSpec, Tree
+from store.registry.document import (
+    DeviceSpec,
+    Document,
+    Named,
+    NodeSpec,
+    PlanSpec,
+    SiteSpec,
+    Tree,
+)
 from store.registry.fields import meant
 from store.registry.held import Holding, Key, Kind
 from store.registry.nodes import Problem
@@ -61,6 +70,50 @@ def _devices_once(document: Document, _: Holding) -> Found:
                 "a device has one place, keep one",
             )
         first.setdefault(device.slug, (place, device.line))
+
+
+def _addresses(document: Document, holding: Holding) -> Found:
+    """What a foreign reader is called in its own topics: there, well-formed, and only one's."""
+    named = {device.slug for device in document.devices()}
+    first = {
+        (held.values["protocol"], held.values["address"]): f"{key}, which this file does not name"
+        for key, held in holding.things[Kind.DEVICE].items()
+        if held.values["address"] and not held.retired and key.slug not in named
+    }
+    for device in document.devices():
+        yield from _address(device)
+        if device.address is None:
+            continue
+        address = device.protocol, device.address.text
+        if address in first:
+            yield Problem(
+                device.address.line,
+                f"device '{device.slug}' has the address '{device.address.text}', and so has "
+                f"{first[address]}: an address is one reader's, keep one",
+            )
+        first.setdefault(address, f"'{device.slug}' (line {device.line})")
+
+
+def _address(device: DeviceSpec) -> Found:
+    adapter = ADAPTERS.get(device.protocol)
+    if adapter is None:
+        if device.address is not None:
+            yield Problem(
+                device.address.line,
+                f"device '{device.slug}' speaks our contract, where its id is its address: take "
+                "`address` out, or name the `protocol` of its maker",
+            )
+    elif device.address is None:
+        yield Problem(
+            device.line,
+            f"device '{device.slug}' needs an `address`: {adapter.example}",
+        )
+    elif not adapter.address.fullmatch(device.address.text):
+        yield Problem(
+            device.address.line,
+            f"device '{device.slug}': '{device.address.text}' is no address of "
+            f"{device.protocol}: write {adapter.example}",
+        )
 
 
 def _tags_once(document: Document, _: Holding) -> Found:
@@ -301,6 +354,7 @@ def _tags_of_others(document: Document, holding: Holding) -> Found:
 CHECKS: tuple[Callable[[Document, Holding], Found], ...] = (
     _ids_once,
     _devices_once,
+    _addresses,
     _tags_once,
     _names_known,
     _grid_trees,

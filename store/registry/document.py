@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from devices.adapters.table import ADAPTERS
 from rules.calendar import Calendar, DayClass
 from rules.holders import Hold
 from rules.periods import Times
@@ -34,10 +35,10 @@ class Proof(StrEnum):
     SUN = "sun"
 
 
-class Protocol(StrEnum):
-    """How a device speaks: `patrol`, this contract."""
+PATROL = "patrol"
+"""The protocol of a device that speaks our contract; every other names an adapter."""
 
-    PATROL = "patrol"
+PROTOCOLS = (PATROL, *ADAPTERS)
 
 
 class Named(NamedTuple):
@@ -81,13 +82,17 @@ class PersonSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSpec:
-    """A device: of the site it stands in, or of the grid node it names. `heartbeat` in ms."""
+    """A device: of the site it stands in, or of the grid node it names. `heartbeat` in ms.
+
+    `address`: what it is called in the topics of its `protocol`; None where that is our contract.
+    """
 
     line: int
     slug: str
     site: str | None
     grid: Named | None
-    protocol: Protocol
+    protocol: str
+    address: Named | None
     heartbeat: int | None
 
 

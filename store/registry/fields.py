@@ -3,7 +3,7 @@
 A member that was never asked for is unknown, and `finish` says so.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import TypeVar
@@ -153,12 +153,17 @@ class Fields:
 
 def choice(kind: type[E]) -> Callable[[str], E]:
     """Reads one of the words of an enum."""
+    word = one_of([str(word) for word in kind])
+    return lambda text: kind(word(text))
 
-    def read(text: str) -> E:
-        known = [str(word) for word in kind]
+
+def one_of(known: Sequence[str]) -> Callable[[str], str]:
+    """Reads one of some words."""
+
+    def read(text: str) -> str:
         if text not in known:
             remedy = meant(text, known) or f": write one of {', '.join(known)}"
             raise ValueError(f"'{text}' is not known{remedy}")
-        return kind(text)
+        return text
 
     return read

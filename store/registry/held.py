@@ -86,7 +86,7 @@ SHAPES: Mapping[Kind, Shape] = {
     ),
     Kind.DEVICE: Shape(
         table=_of(tables.Device),
-        columns=("protocol", "heartbeat_ms"),
+        columns=("protocol", "address", "heartbeat_ms"),
         points={"site_id": Kind.SITE, "node_id": Kind.GRID},
     ),
     Kind.PLAN: Shape(table=_of(tables.Plan), columns=(), within_site=True),

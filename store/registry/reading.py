@@ -22,6 +22,8 @@ from rules.periods import Per, Times
 from rules.plans import Window
 from rules.promises import APART_MS
 from store.registry.document import (
+    PATROL,
+    PROTOCOLS,
     AreaSpec,
     CheckpointSpec,
     DeviceSpec,
@@ -31,13 +33,12 @@ from store.registry.document import (
     PersonSpec,
     PlanSpec,
     Proof,
-    Protocol,
     Risk,
     RouteItem,
     SiteSpec,
     Tree,
 )
-from store.registry.fields import FILE, Fields, choice, meant
+from store.registry.fields import FILE, Fields, choice, meant, one_of
 from store.registry.nodes import Group, Node, Scalar, parse
 
 T = TypeVar("T")
@@ -272,7 +273,8 @@ def _device(fields: Fields, site: str | None, grid: Named | None) -> DeviceSpec 
         slug=_slug(fields),
         site=site,
         grid=grid,
-        protocol=fields.scalar("protocol", choice(Protocol), fallback=Protocol.PATROL),
+        protocol=fields.scalar("protocol", one_of(PROTOCOLS), fallback=PATROL),
+        address=fields.named("address"),
         heartbeat=fields.scalar("heartbeat", _span(1_000), fallback=None),
     )
     fields.finish()

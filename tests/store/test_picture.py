@@ -58,6 +58,27 @@ def test_a_retired_device_is_known_as_one(ledger: Ledger) -> None:
     assert (device.retired, device.heartbeat_ms) == (True, 300_000)
 
 
+def reader(slug: str, address: str) -> dict[str, str]:
+    return {"id": slug, "protocol": "tasmota", "address": address}
+
+
+def test_a_foreign_reader_is_found_by_its_own_address(ledger: Ledger) -> None:
+    """By protocol and address, and after it was replaced the one that has the address now."""
+    ledger.apply({"sites": [site("school-01", devices=[reader("old", "tasmota_4A21B7")])]})
+    found = ledger.picture().reader("tasmota", "tasmota_4A21B7")
+    assert found is not None
+    assert (found.slug, found.protocol, found.keeps) == ("old", "tasmota", False)
+    assert ledger.picture().reader("zigbee2mqtt", "tasmota_4A21B7") is None
+    ledger.apply({"sites": [site("school-01", devices=[{"id": "hh-1"}])]})
+    retired = ledger.picture().reader("tasmota", "tasmota_4A21B7")
+    assert retired is not None
+    assert (retired.slug, retired.retired) == ("old", True)
+    ledger.apply({"sites": [site("school-01", devices=[reader("new", "tasmota_4A21B7")])]})
+    replaced = ledger.picture().reader("tasmota", "tasmota_4A21B7")
+    assert replaced is not None
+    assert (replaced.slug, replaced.retired) == ("new", False)
+
+
 def test_a_tag_stands_for_its_checkpoint_since_ever(picture: Picture) -> None:
     """The first binding of a tag holds for reads from before the file was applied."""
     school = picture.sites["school-01"]

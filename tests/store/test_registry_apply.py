@@ -312,6 +312,19 @@ def places(ledger: Ledger) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.execute(text(f"{query} ORDER BY p.id"))]
 
 
+def test_an_address_is_one_readers(ledger: Ledger) -> None:
+    """Another file cannot take it, and within one it may move from a reader to its replacement."""
+
+    def reader(slug: str, address: str = "x") -> dict[str, str]:
+        return {"id": slug, "protocol": "tasmota", "address": address}
+
+    ledger.apply({"sites": [site("school-01", devices=[reader("a")])]})
+    with pytest.raises(RegistryRefused, match="so has a, which this file does not name"):
+        ledger.apply({"sites": [site("school-02", devices=[reader("b")])]})
+    told = ledger.apply({"sites": [site("school-01", devices=[reader("a", "y"), reader("b")])]})
+    assert "~ device a: address x → y" in told.lines()
+
+
 def test_a_device_belongs_where_it_is_until_it_is_moved(ledger: Ledger) -> None:
     """Its first place is its since ever; one that only went and came back never was elsewhere."""
     here = {"sites": [site("school-01", devices=[{"id": "hh-1"}]), site("school-02")]}

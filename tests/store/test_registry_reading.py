@@ -191,9 +191,33 @@ def test_the_examples_are_fine() -> None:
         ),
         (
             "    checkpoints:",
+            "    devices: [{id: hh-1, protocol: tasmoto}]\n    checkpoints:",
+            "line 6: device 'hh-1' of site 'school-01': protocol: 'tasmoto' is not known; did you "
+            "mean 'tasmota'?",
+        ),
+        (
+            "    checkpoints:",
             "    devices: [{id: hh-1, protocol: tasmota}]\n    checkpoints:",
-            "line 6: device 'hh-1' of site 'school-01': protocol: 'tasmota' is not known: write "
-            "one of patrol",
+            "line 6: device 'hh-1' needs an `address`: its `Topic`, as tasmota_4A21B7",
+        ),
+        (
+            "    checkpoints:",
+            "    devices: [{id: hh-1, protocol: owntracks, address: phone}]\n    checkpoints:",
+            "line 6: device 'hh-1': 'phone' is no address of owntracks: write user/device as in "
+            "the app, as phone-17/phone",
+        ),
+        (
+            "    checkpoints:",
+            "    devices: [{id: hh-1, address: x}]\n    checkpoints:",
+            "line 6: device 'hh-1' speaks our contract, where its id is its address: take "
+            "`address` out, or name the `protocol` of its maker",
+        ),
+        (
+            "    checkpoints:",
+            "    devices:\n    - {id: a, protocol: tasmota, address: x}\n"
+            "    - {id: b, protocol: tasmota, address: x}\n    checkpoints:",
+            "line 8: device 'b' has the address 'x', and so has 'a' (line 7): an address is one "
+            "reader's, keep one",
         ),
         (
             "    checkpoints:",

@@ -1,0 +1,15 @@
+"""Foreign readers: what a device is called in the topics of its own protocol.
+
+Revision ID: 0007
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """Add the address; devices that speak our contract have none."""
+    op.add_column("device", sa.Column("address", sa.String()))

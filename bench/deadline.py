@@ -38,9 +38,9 @@ from rules.plans import Window
 HOUR_MS = 3_600_000
 PLANS = 10
 POINTS = 10
-HANDHELDS = 10
+HANDHELDS = 4
 """Of a site: 1,000 check-ins a second of so many devices are no bursts that rules would mark."""
-FLEET = 60_000
+FLEET = 40_000
 """Devices that check in, in turns, at most."""
 AHEAD_MS = 6_000
 """How long before the instant rounds are moved to it; the service looks each second at least."""

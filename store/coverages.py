@@ -2,11 +2,12 @@
 
 import json
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from devices.coverage import NOTHING
 from devices.coverage import Coverage as Covered
 from devices.ids import Instant
+from store.prepared import Prepared
 from store.tables import Coverage
 
 COVERAGE = Coverage.__table__  # type: ignore[attr-defined]
@@ -110,17 +111,20 @@ class CoverageBook:
     def _load(self, connection: Connection, key: Key) -> Covered | None:
         covered = self._covered.get(key)
         if covered is None:
-            query = select(COVERAGE.c.state).where(
-                COVERAGE.c.device == key[0], COVERAGE.c.epoch == key[1]
-            )
-            state = connection.execute(query).scalar()
-            if state is not None:
+            row = _STATE.first(connection, device=key[0], epoch=key[1])
+            if row is not None:
+                state = row[0]
                 covered = self._covered[key] = Covered.from_state(state)
                 if state.get("guessed"):
                     self._guessed.add(key)
         return covered
 
 
+_STATE = Prepared(
+    select(COVERAGE.c.state).where(
+        COVERAGE.c.device == bindparam("device"), COVERAGE.c.epoch == bindparam("epoch")
+    )
+)
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 # a row for each device of each batch: as it goes to the driver, without a detour
 _UPSERT = (

@@ -112,8 +112,7 @@ class PresenceBook:
             for since, until in sorted(spans):
                 if known.contact is None or since - known.until > CONTACT_GAP_MS:
                     span = {"device_id": device_id, "since": since, "until": until}
-                    row = connection.execute(insert(CONTACT).values(span).returning(CONTACT.c.id))
-                    known.contact = row.scalar_one()
+                    ((known.contact,),) = _BEGIN.all(connection, **span)
                 elif until > known.until:
                     longer.append((until, known.contact))
                 known.until = max(known.until, until)
@@ -177,6 +176,7 @@ _LAST_CONTACT = Prepared(
     .order_by(CONTACT.c.until.desc())
     .limit(1)
 )
+_BEGIN = Prepared(insert(CONTACT).returning(CONTACT.c.id), columns=("device_id", "since", "until"))
 # a row for each device of each batch: as it goes to the driver, without a detour
 _LONGER = "UPDATE contact SET until = ? WHERE id = ?"
 _HEARD = "UPDATE device_state SET heard_at = ? WHERE device_id = ?"

@@ -71,7 +71,8 @@ class Book:
             said = record.said
             found.entries[name] = (said["at"], said.get("sent"), record.after)
             timing = self._timing(tale, record)
-            if timing.trust.value not in ("trusted", "unproven"):
+            closed = record.before is not None
+            if closed and timing.trust.value not in ("trusted", "unproven"):
                 found.third[name] = (timing.at, timing.trust.value)
         return found
 
@@ -166,8 +167,8 @@ class Book:
         found = []
         for name, record in tale.records.items():
             timing, place = timings[name], oracle.PLACES.get(record.said["tag"])
-            if place is None:
-                continue
+            if place is None or record.before is None:
+                continue  # what its span tells of its clock is not known yet
             found.append(
                 self._rule.Read(
                     identity=name,

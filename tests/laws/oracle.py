@@ -115,6 +115,8 @@ SAME_LAG = 60_000
 RECENT = 600_000
 LIVE = 60_000
 APART = 30_000
+NEVER_SET = 1_577_836_800_000
+"""2020-01-01: no delay explains a clock that tells less."""
 
 
 class Timed(NamedTuple):
@@ -133,7 +135,7 @@ def timed(tale: Tale, record: Record) -> Timed:
         how, sending = "ahead", record.before
     elif sent >= record.after - JITTER:
         how, sending = "trusted", sent
-    elif is_slow(tale, record):
+    elif sent < NEVER_SET or is_slow(tale, record):
         how, sending = "slow", record.after
     else:
         return Timed(told, "unproven")
@@ -189,24 +191,22 @@ class Owed:
 
 
 @lru_cache
-def walls(zone: str, first: date) -> list[tuple[int, str]]:
-    """Each minute of the days around `first`, and what a clock on the wall shows in it."""
+def walls(zone: str, first: date) -> dict[str, list[int]]:
+    """By what a clock on the wall shows: the minutes around `first` that show it, in order."""
     tz = ZoneInfo(zone)
     start = int(datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp()) * 1_000
-    minutes = range(start - 48 * HOUR, start + 120 * HOUR, MINUTE)
-    return [
-        (at, datetime.fromtimestamp(at // 1_000, UTC).astimezone(tz).strftime("%Y-%m-%d %H:%M"))
-        for at in minutes
-    ]
+    found: dict[str, list[int]] = {}
+    for at in range(start - 48 * HOUR, start + 120 * HOUR, MINUTE):
+        wall = datetime.fromtimestamp(at // 1_000, UTC).astimezone(tz).strftime("%Y-%m-%d %H:%M")
+        found.setdefault(wall, []).append(at)
+    return found
 
 
-@lru_cache
 def occurs(zone: str, first: date, wall: str) -> tuple[int, int]:
     """The first and the last instant that show `wall`; the one after the jump if none does."""
-    shown = [at for at, text in walls(zone, first) if text == wall]
-    if not shown:
-        before = pairwise(walls(zone, first))
-        shown = [at for (_, was), (at, text) in before if was < wall < text]
+    shown = walls(zone, first).get(wall)
+    if shown is None:
+        shown = next(minutes for text, minutes in walls(zone, first).items() if text > wall)
     return shown[0], shown[-1]
 
 

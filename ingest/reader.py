@@ -5,8 +5,9 @@ Placing says whose device it is, at which site, which checkpoint or person the t
 echo of a topic that a session of its own reads.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -77,11 +78,15 @@ NOWHERE = Place()
 LATEST_MARK: Instant = 7_258_118_400_000
 """2200-01-01T00:00:00Z: no calendar reaches beyond it, and a clock that does is broken."""
 MAX_DETAIL = 200
+WAYS = 100_000
+"""Topics remembered; beyond it, as by a flood of strangers' names, all are forgotten."""
 _OURS = (f"{topics.ROOT}/service/", topics.CLOCK)
-_KINDS = {CheckIn: EntryKind.CHECKIN, Hazard: EntryKind.HAZARD, Sos: EntryKind.SOS}
+_KINDS = {
+    CheckIn: EntryKind.CHECKIN.value,
+    Hazard: EntryKind.HAZARD.value,
+    Sos: EntryKind.SOS.value,
+}
 _VIA = {code.name.lower(): code.value for code in ViaCode}
-_COLUMNS = frozenset({"seq", "epoch", "at", "sent", "person", "via"})
-"""Members of a message that have a column of their own, whatever its kind."""
 
 
 class _Origin(NamedTuple):
@@ -89,6 +94,13 @@ class _Origin(NamedTuple):
 
     device: DeviceInfo
     site: SiteInfo
+
+
+class _Way(NamedTuple):
+    """What a topic says, and by the picture of now whose it is."""
+
+    topic: UpTopic | BadTopic
+    origin: _Origin | tuple[Reason, str]
 
 
 @dataclass(slots=True)
@@ -101,19 +113,20 @@ class Reader:
 
     picture: Picture
     marker: str
+    _ways: dict[str, _Way] = field(default_factory=dict)
+    _ways_of: Picture | None = None
 
     def read(self, delivery: Delivery, now: Instant) -> Iterator[Item]:
         """The items of one delivery; `now` is when it was received (ms)."""
         if delivery.topic.startswith(_OURS):
             yield from self._marked(delivery)
             return
-        topic = topics.parse_up(delivery.topic)
+        topic, origin = self._way(delivery.topic)
         if isinstance(topic, BadTopic):
             yield self._suspect(delivery, now, topic.site, topic.device, topic.reason, topic.detail)
             return
         if _read_elsewhere(topic.kind, delivery.session):
             return
-        origin = self._origin(topic)
         match topic.kind:
             case Kind.STATUS:
                 yield self._status(delivery, now, topic, self._then(origin, now))
@@ -122,6 +135,18 @@ class Reader:
             case _:
                 for read in codec.decode(topic, delivery.payload):
                     yield self._record(delivery, now, topic, origin, read)
+
+    def _way(self, topic: str) -> _Way:
+        """The topic taken apart; remembered, for a device publishes to the same ones all its
+        life."""
+        if self._ways_of is not self.picture or len(self._ways) >= WAYS:
+            self._ways, self._ways_of = {}, self.picture
+        way = self._ways.get(topic)
+        if way is None:
+            read = topics.parse_up(topic)
+            origin = (read.reason, "") if isinstance(read, BadTopic) else self._origin(read)
+            way = self._ways[topic] = _Way(read, origin)
+        return way
 
     def unhandled(self, delivery: Delivery, now: Instant, error: Exception) -> Suspect:
         """A delivery at which we failed ourselves: kept, never a reason to stop."""
@@ -179,64 +204,53 @@ class Reader:
                 delivery, now, topic.site, topic.device, *origin, read.identity, read.raw
             )
         tag = None if isinstance(message, Sos) else message.tag
-        place = self._place(origin.site, tag, message.at)
+        place = NOWHERE
+        if tag is not None:  # what it stood for as of the device's clock
+            place = self.picture.place(origin.site.id, tag, message.at)
         return Taken(
-            row=self._row(origin, read, tag, place, now),
-            identity=read.identity,
-            message=message,
-            device=origin.device,
-            site=origin.site,
-            listens_at=topic.site,
-            topic=delivery.topic,
-            raw=read.raw,
-            overtaking=delivery.session != MAIN,
-            retained=delivery.retained,
-            unknown_tag=tag is not None and place.checkpoint_id is None and place.person_id is None,
+            self._row(origin, read, tag, place, now),
+            read.identity,
+            message,
+            origin.device,
+            origin.site,
+            topic.site,
+            delivery.topic,
+            read.raw,
+            delivery.session != MAIN,
+            delivery.retained,
+            tag is not None and place.checkpoint_id is None and place.person_id is None,
         )
 
     def _row(
         self, origin: _Origin, read: Record, tag: str | None, place: Place, now: Instant
     ) -> EntryRow:
         message = read.message
-        via = message.via if isinstance(message, CheckIn) else None
+        checkpoint_id, person_id = place.checkpoint_id, place.person_id
+        if type(message) is Hazard and message.checkpoint is not None:
+            named = self.picture.checkpoint_of(origin.site.id, message.checkpoint)
+            checkpoint_id = checkpoint_id if named is None else named.id
+        if person_id is None and message.person is not None:  # who holds it, as it says itself
+            holder = self.picture.person(message.person)
+            person_id = None if holder is None else holder.id
         return EntryRow(
-            id=0,
-            kind=_KINDS[type(message)].value,
-            device_id=origin.device.id,
-            epoch=message.epoch,
-            seq=message.seq,
-            site_id=origin.site.id,
-            checkpoint_id=self._checkpoint(origin.site, message, place),
-            person_id=self._person(message, place),
-            at=message.at,
-            sent=message.sent,
-            received_at=now,
-            arrival_id=0,
-            tag=tag,
-            via=None if via is None else _VIA[via],
-            digest=read.digest,
-            author=None,
-            body=_body(message),
+            0,
+            _KINDS[type(message)],
+            origin.device.id,
+            message.epoch,
+            message.seq,
+            origin.site.id,
+            checkpoint_id,
+            person_id,
+            message.at,
+            message.sent,
+            now,
+            0,
+            tag,
+            _VIA[message.via] if type(message) is CheckIn else None,
+            read.digest,
+            None,
+            _body(message),
         )
-
-    def _place(self, site: SiteInfo, tag: str | None, at: Instant) -> Place:
-        """What the tag stood for as of the device's clock."""
-        return NOWHERE if tag is None else self.picture.place(site.id, tag, at)
-
-    def _checkpoint(
-        self, site: SiteInfo, message: CheckIn | Hazard | Sos, place: Place
-    ) -> int | None:
-        if isinstance(message, Hazard) and message.checkpoint is not None:
-            named = self.picture.checkpoint_of(site.id, message.checkpoint)
-            return place.checkpoint_id if named is None else named.id
-        return place.checkpoint_id
-
-    def _person(self, message: CheckIn | Hazard | Sos, place: Place) -> int | None:
-        """Whose tag it read, or who holds the device, as it says itself."""
-        if place.person_id is not None or message.person is None:
-            return place.person_id
-        holder = self.picture.person(message.person)
-        return None if holder is None else holder.id
 
     def _status(
         self,
@@ -305,19 +319,31 @@ def _read_elsewhere(kind: Kind, session: str) -> bool:
     return kind is Kind.SOS and session != SOS
 
 
-def _is_said(value: object) -> bool:
-    """Whether a member says anything; 0 does: of a battery, or of the `seq` that is taken back."""
-    return value is not None and value is not False and value != ()
-
-
 def _body(message: CheckIn | Hazard | Sos) -> str | None:
     """What of a message has no column, as JSON text; None when nothing is left."""
-    kept = _COLUMNS if isinstance(message, Hazard) else _COLUMNS | {"tag"}
+    names, values = _REST[type(message)]
     rest = {
         name: value
-        for name in message.__struct_fields__
-        if name not in kept and _is_said(value := getattr(message, name))
+        for name, value in zip(names, values(message), strict=True)
+        if value is not None and value is not False and value != ()
     }
-    if message.person is not None:
-        rest["person"] = message.person
-    return msgspec.json.encode(rest).decode() if rest else None
+    return _encode(rest).decode() if rest else None
+
+
+_Rest = tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]
+
+
+def _rest(kind: type[CheckIn | Hazard | Sos], columns: frozenset[str]) -> _Rest:
+    names = tuple(name for name in kind.__struct_fields__ if name not in columns)
+    return names, attrgetter(*names)
+
+
+_encode = msgspec.json.Encoder().encode
+_COLUMNS = frozenset({"seq", "epoch", "at", "sent", "via"})
+"""Members of a message that have a column of their own; `person` has one, but where nobody is known
+by that name, only the text says who it was."""
+_REST: Mapping[type, _Rest] = {
+    CheckIn: _rest(CheckIn, _COLUMNS | {"tag"}),
+    Hazard: _rest(Hazard, _COLUMNS),
+    Sos: _rest(Sos, _COLUMNS | {"tag"}),
+}

@@ -113,3 +113,21 @@ def event(site: str, kind: str) -> str:
 def marker(instance: str) -> str:
     """Where one instance of the service writes to itself, to learn when messages arrived."""
     return f"{ROOT}/service/{instance}/marker"
+
+
+# What services say to each other ------------------------------------------------------------------
+
+CLAIMS = f"{ROOT}/service/claims/+"
+"""Every service's claim to the broker, retained; taken away by its last will."""
+CLAIMS_ASKED = f"{ROOT}/service/claims"
+"""Where a service that comes asks who is there."""
+
+
+def claim(run: str) -> str:
+    """Where the service of that run (one process) says that it serves the broker, or waits."""
+    return f"{ROOT}/service/claims/{run}"
+
+
+def witness(ledger: str) -> str:
+    """Where the broker is told, retained, how far a ledger has come."""
+    return f"{ROOT}/service/ledgers/{ledger}"

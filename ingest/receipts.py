@@ -21,12 +21,12 @@ store, which has at most 20 records under way."""
 
 
 class Receipts:
-    """Tells devices what is kept."""
+    """Tells devices what is kept in `ledger`, by its name."""
 
     def __init__(self, source: Source, clock: SystemClock | TickClock, ledger: str) -> None:
         self._source = source
         self._clock = clock
-        self._ledger = ledger
+        self.ledger = ledger
         self._waiting: dict[Key, Covered] = {}
         self._photos: dict[str, list[str]] = {}
         self._next = 0.0  # when the next round may leave, on the loop's clock
@@ -48,7 +48,7 @@ class Receipts:
     def _send(self, key: Key, covered: Covered) -> None:
         device, epoch = key
         receipt = Receipt(
-            ledger=self._ledger,
+            ledger=self.ledger,
             epoch=epoch,
             upto=covered.upto,
             missing=covered.missing,

@@ -13,18 +13,20 @@ from functools import partial
 
 import structlog
 import uvloop
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 from structlog.dev import ConsoleRenderer
 from structlog.processors import JSONRenderer
 
 from devices import topics
 from devices.ids import Instant
+from ingest.beginning import Begun, begin
+from ingest.claims import Standing
 from ingest.clock import SystemClock, TickClock
 from ingest.doubts import Doubts
 from ingest.gauges import Gauges
 from ingest.health import Health
+from ingest.holding import Holding
 from ingest.http import serving
-from ingest.judged import Judged
 from ingest.ledger import Ledger
 from ingest.markers import Markers
 from ingest.outbox import Outbox
@@ -35,21 +37,21 @@ from ingest.receipts import Receipts
 from ingest.rollcall import RollCall
 from ingest.source import MAIN, SOS, Delivery, Source, sessions
 from ingest.sources import source
+from ingest.standby import may_serve, until_taken
 from ingest.supervisor import Supervisor
 from ingest.watch import Watch
 from ingest.writer import Committed, Writer
-from store import quarantine, workers
-from store.arrivals import STEPPED_MS, ArrivalBook, close_left_open
+from store import entries, quarantine, workers
+from store.arrivals import STEPPED_MS
 from store.database import check_schema, ledger_path, open_engine
 from store.events import outbox_depth
-from store.holdings import followed
 from store.owngaps import OwnGap
-from store.picture import Picture, load_picture, registry_applied_at, registry_version
+from store.picture import Picture, load_picture, registry_version
 from store.quarantine import State
 from store.series.connect import series_writer
 from store.series.feeder import Feeder
 from store.series.ports import SeriesWriter
-from store.settings import ClockKind, LogLevel, Settings
+from store.settings import LogLevel, Settings
 
 log = structlog.get_logger()
 
@@ -73,8 +75,9 @@ PARTS = Parts()
 def run(settings: Settings, parts: Parts = PARTS) -> None:
     """Run the service until SIGTERM or SIGINT.
 
-    Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, and OSError where the HTTP
-    address is taken. A broker that cannot be reached is waited for.
+    Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, `BrokerTaken` where
+    another service is at the broker, and OSError where the HTTP address is taken. A broker that
+    cannot be reached is waited for.
     """
     _log_from(settings.log_level)
     engine = open_engine(settings.database_url)
@@ -109,77 +112,29 @@ async def _run(settings: Settings, ledger: Ledger, parts: Parts) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
-    await Service(settings, ledger, await _begin(settings, ledger), parts).run(stopping)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    """What the ledger says at the start.
-
-    `marker`: the last one an earlier run committed. `registry_moved`: it may have changed since.
-    """
-
-    clock: SystemClock | TickClock
-    ledger: str
-    picture: Picture
-    registry_moved: bool
-    judged: Judged
-    arrivals: ArrivalBook
-    marker: Instant | None
-    gap: OwnGap | None
-    first_tick: Instant | None
-    made_until: Instant | None
-
-
-async def _begin(settings: Settings, ledger: Ledger) -> Begun:
-    """Take up where the last run left off."""
-
-    def begin(connection: Connection) -> Begun:
-        before: RowMapping | None = workers.worker(connection, settings.instance)
-        marker = None if before is None else before["marker_at"]
-        ticks = settings.clock is ClockKind.MQTT
-        clock = TickClock(marker) if ticks else SystemClock()
-        gap = None
-        if not ticks and marker is not None:
-            marker = min(marker, clock.now())  # our clock may have been set back since
-            gap = OwnGap(since=workers.begin_outage(connection, "service", marker), cause="down")
-        workers.start_worker(connection, settings.instance, settings.clock.value, clock.now())
-        judged = Judged()
-        judged.load(connection)
-        arrivals = ArrivalBook(clock.now() if marker is None else marker, steps=not ticks)
-        if ticks:
-            arrivals.resume(connection)
-        else:
-            for moved in close_left_open(connection, clock.now(), arrivals.lags):
-                judged.touch(connection, moved.site_id, moved.checkpoint_id, moved.at)
-                for read in followed(connection, moved.entry_id, moved.told_at, moved.at):
-                    judged.touch(connection, read.site_id, read.checkpoint_id, read.at)
-        return Begun(
-            clock=clock,
-            ledger=workers.ledger_uuid(connection),
-            picture=load_picture(connection),
-            # a simulator's clock cannot be compared with the operator's
-            registry_moved=ticks or marker is None or registry_applied_at(connection) >= marker,
-            judged=judged,
-            arrivals=arrivals,
-            marker=marker,
-            gap=gap,
-            first_tick=None if before is None else before["first_tick"],
-            made_until=None if before is None else before["made_until"],
-        )
-
-    return await ledger.write(begin)
+    holding = Holding(settings, await ledger.read(workers.ledger_uuid))
+    async with holding.kept():
+        while await may_serve(holding, settings, stopping):
+            begun = await begin(settings, ledger)
+            async with until_taken(holding, stopping) as ending:
+                await Service(settings, ledger, begun, holding, parts).run(ending)
 
 
 class Service:
     """One instance: every part, and the wires between them."""
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, begun: Begun, parts: Parts = PARTS
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        begun: Begun,
+        holding: Holding,
+        parts: Parts = PARTS,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._begun = begun
+        self._holding = holding
         self._clock = begun.clock
         self._ticks = isinstance(begun.clock, TickClock)
         self._health = Health()
@@ -249,7 +204,7 @@ class Service:
         self._turns: asyncio.Queue[tuple[bool, Instant]] = asyncio.Queue()
         self._turns.put_nowait((False, begun.clock.now()))  # until the broker has answered
         self._following = asyncio.Lock()
-        self._disk_low = False
+        self._reading = self._disk_low = False
         self._steady, self._sure = True, begun.clock.now()
         self._ending = False
         self._known = begun.marker
@@ -262,7 +217,6 @@ class Service:
             behind = self._behind
             await stack.enter_async_context(serving(settings.http_address, self._health, behind))
             tasks = self._tasks()
-            await self._source.start()
             if self._known is not None:
                 self._marked.set()
             self._supervisor.tell("READY=1")
@@ -280,6 +234,7 @@ class Service:
     def _tasks(self) -> list[asyncio.Task[None]]:
         parts: dict[str, Awaitable[None]] = {
             "pipeline": self._pipeline.run(self._refresh),
+            "reading": self._read(),
             "watch": self._watch.run(),
             "outbox": self._outbox.run(),
             "doubts": self._doubts.run(),
@@ -309,7 +264,8 @@ class Service:
             if task.get_name() != "series":
                 task.cancel()
         await asyncio.wait(tasks)
-        await self._source.stop()
+        if self._reading:
+            await self._source.stop()
         if self._feeder is not None:
             await self._feeder.close()
 
@@ -360,6 +316,34 @@ class Service:
 
     # Tasks ------------------------------------------------------------------------------------
 
+    async def _read(self) -> None:
+        """Read from the broker once nobody else does, into a ledger that is what its name says."""
+        await self._holding.until(Standing.HELD)
+        await self._check_ledger()
+        await self._source.start()
+        self._reading = True
+        if self._disk_low:
+            await self._source.pause()
+        await asyncio.Event().wait()  # no part of the service ends by itself
+
+    async def _check_ledger(self) -> None:
+        """A ledger that had come further before is a copy: as another one it claims nothing."""
+        kept = await self._ledger.read(entries.last_id)
+        self._holding.reached = kept
+        if kept >= self._holding.witnessed:
+            return
+        name = await self._ledger.write(workers.rename_ledger)
+        self._receipts.ledger = name
+        self._holding.rename(name)
+        log.error(
+            "ledger.restored",
+            entries=kept,
+            before=self._holding.witnessed,
+            ledger=name,
+            meaning="this ledger had come further when it was last here, so it is a copy: it has a "
+            "new name now, and the handhelds send again what they still hold",
+        )
+
     async def _keep_owing(self) -> None:
         """Make what is owed before anything is judged by the marker that made it due."""
         while True:
@@ -390,6 +374,7 @@ class Service:
             self._health.outbox = await self._ledger.read(outbox_depth)
             if self._health.outbox > 0:  # another process may have written events, as `event ack`
                 self._outbox.poke()
+            self._holding.reached = await self._ledger.read(entries.last_id)
             if self._known is not None:
                 self._health.lag_ms = max(self._clock.now() - self._known, 0)
             if self._gauges is not None:
@@ -450,7 +435,8 @@ class Service:
         log.log(
             logging.ERROR if low else logging.INFO, "disk.low" if low else "disk.enough", free=free
         )
-        await (self._source.pause() if low else self._source.resume())
+        if self._reading:
+            await (self._source.pause() if low else self._source.resume())
 
     async def _refresh(self) -> None:
         """Follow the registry, if it has another version."""

@@ -94,9 +94,14 @@ _INSERT = (
 )
 
 
+def last_id(connection: Connection) -> int:
+    """The highest id of an entry; 0 where there is none."""
+    return connection.execute(select(func.max(ENTRY.c.id))).scalar() or 0
+
+
 def next_id(connection: Connection) -> int:
     """The lowest id above every entry; stays true while the caller holds its write transaction."""
-    return (connection.execute(select(func.max(ENTRY.c.id))).scalar() or 0) + 1
+    return last_id(connection) + 1
 
 
 def append(connection: Connection, rows: Sequence[EntryRow]) -> Appended:

@@ -65,6 +65,13 @@ class MqttSource(StrEnum):
     PAHO = "paho"
 
 
+class WhenTaken(StrEnum):
+    """What to do where another service serves the broker: end, or wait until it is gone."""
+
+    STOP = "stop"
+    SILENT = "silent"
+
+
 class InfluxApi(StrEnum):
     """Which write endpoint the series uses: `/write` or `/api/v2/write`."""
 
@@ -166,6 +173,11 @@ class Settings(BaseSettings):
     instance: Annotated[str, _reads(_instance)] = Field(
         default="gridbeat",
         description="The name of this service at the broker. Each one on a broker needs its own.",
+    )
+    when_taken: WhenTaken = Field(
+        default=WhenTaken.STOP,
+        description="Where another service serves the broker already. stop: say so and end. "
+        "silent: wait, and step in when it is gone.",
     )
     broker_dir: Annotated[Path, _reads(_path)] = Field(
         default_factory=lambda: home() / "broker",

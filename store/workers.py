@@ -1,5 +1,7 @@
 """Where an instance of the service stands, and the spans in which it could not be relied on."""
 
+import uuid
+
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -14,6 +16,13 @@ LEDGER = LedgerIdentity.__table__  # type: ignore[attr-defined]
 def ledger_uuid(connection: Connection) -> str:
     """The name of this ledger, as receipts carry it."""
     return str(connection.execute(select(LEDGER.c.uuid)).scalar_one())
+
+
+def rename_ledger(connection: Connection) -> str:
+    """Give this ledger another name: to handhelds it is one that holds nothing yet. Returns it."""
+    name = str(uuid.uuid4())
+    connection.execute(update(LEDGER).values(uuid=name))
+    return name
 
 
 def worker(connection: Connection, instance: str) -> RowMapping | None:

@@ -49,3 +49,36 @@ def backup(
     else:
         rows = sum(made.rows.values())
         say(f"{made.path}: {made.size / 2**20:.1f} MiB, {rows} rows, verified")
+
+
+@app.command()
+def restore(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A copy made by `gridbeat db backup`.")],
+    json: Json = False,
+) -> None:
+    """Put a copy in the ledger's place, under a new name; the old ledger is kept aside.
+
+    Stop the service first. Handhelds learn by the new name that nothing they were told since the
+    copy holds, and send again what they still have.
+    """
+    from cli.output import emit, say
+    from store.restoring import restore as put_back
+
+    done = put_back(settings(context).database_url, file, now=wall())
+    aside = None if done.aside is None else str(done.aside)
+    if json:
+        emit(
+            {
+                "path": str(done.path),
+                "ledger": done.ledger,
+                "schema": done.revision,
+                "aside": aside,
+            }
+        )
+        return
+    say(f"{done.path} is restored from {file}, as ledger {done.ledger[:8]}")
+    if aside is not None:
+        say(f"the ledger that was there: {aside}")
+    if done.outdated:
+        say("its schema is an older one: gridbeat db upgrade")

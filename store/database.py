@@ -283,7 +283,7 @@ def backup(
         report = _verified(partial, target, rows)
         _refuse_existing(target)
         partial.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
     except (OSError, sqlite3.Error, SQLAlchemyError) as cause:
         raise BackupFailed(f"the backup could not be written to {target}: {cause}") from cause
     finally:
@@ -310,7 +310,7 @@ def _copy(source: Connection, partial: Path, progress: Callable[[float], None] |
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, no -wal beside it
         copy.execute("UPDATE ledger SET uuid = ?", (str(uuid.uuid4()),))
         copy.commit()
-    _sync(partial)
+    sync(partial)
 
 
 def _verified(partial: Path, target: Path, rows: dict[str, int]) -> BackupReport:
@@ -350,7 +350,8 @@ def _row_counts(connection: Connection) -> dict[str, int]:
     return {name: int(count or 0) for name, count in counts.items()}
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the file, or the folder's entries, on disk when this returns."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.broker
 
 STEPS_IN_S = 30.0
 KEEPALIVE_S = 10
-"""Told to the clients by the broker, so that a frozen one is noticed after 15 s; the least it takes."""
+"""The broker tells it to its clients: a frozen one is noticed after 15 s. It takes no less."""
 
 
 @pytest.fixture

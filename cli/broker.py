@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Json, group, settings
+from cli.options import Author, Json, by, group, settings, wall
 
 app = group()
 
@@ -54,3 +54,32 @@ def init(
     if made.mqtt_url is not None:
         say(f"the service's own login, shown this once:\n  GRIDBEAT_MQTT_URL={made.mqtt_url}")
         note("On loopback the service may also come without; with it, nothing is ever missed.")
+
+
+@app.command()
+def sync(context: typer.Context, author: Author = None, json: Json = False) -> None:
+    """Make the broker's files what the ledger says of who may speak; twice changes nothing.
+
+    It ends what is due to end, restores what a lost folder held, and clears what the broker keeps
+    of retired devices. `gridbeat device …` does it by itself, and `gridbeat ingest` when a rotation
+    has had its time.
+    """
+    from dataclasses import asdict
+
+    from cli.output import emit, note, say
+    from desk.ledger import opened
+    from desk.settling import settle
+
+    chosen = settings(context)
+    with opened(chosen) as engine:
+        done = settle(chosen, engine, by=by(author, wall()), whole=True)
+    if json:
+        emit(asdict(done))
+        return
+    for words, names in (("let in", done.let_in), ("shut out", done.shut_out)):
+        if names:
+            say(f"{words}: {', '.join(names)}")
+    if not (done.let_in or done.shut_out):
+        say("the files said so already")
+    if done.remark is not None:
+        note(done.remark)

@@ -4,20 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.options import (
-    Author,
-    Json,
-    Language,
-    Since,
-    Site,
-    Until,
-    asked,
-    by,
-    group,
-    language,
-    settings,
-    wall,
-)
+from cli import access
+from cli.options import Json, Language, Since, Site, Until, asked, group, language, settings, wall
 
 app = group()
 
@@ -55,31 +43,5 @@ def show_(
     show_device(settings(context), id_, wall(), as_json=json, lang=language(lang))
 
 
-@app.command()
-def enroll(
-    context: typer.Context,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="The device's id in the registry.")],
-    renew: Annotated[
-        bool, typer.Option("--renew", help="A new password in place of the one it has.")
-    ] = False,
-    author: Author = None,
-    json: Json = False,
-) -> None:
-    """Make a device's credential on our broker; its password is shown this once."""
-    from dataclasses import asdict
-
-    from cli.output import emit, note, say
-    from desk import enrolment
-    from desk.ledger import opened
-
-    chosen = settings(context)
-    with opened(chosen) as engine:
-        made = enrolment.enroll(engine, chosen.broker_dir, id_, by=by(author, wall()), renew=renew)
-    remark = enrolment.make_live(chosen, made)
-    if json:
-        emit(asdict(made) | {"live": remark is None, "remark": remark})
-        return
-    say(f"user name  {made.username}\nclient id  {made.client_id}\npassword   {made.password}")
-    note("The password is kept nowhere in plain: write it into the device now.")
-    if remark is not None:
-        note(remark)
+for command in (access.enroll, access.rotate, access.suspend, access.resume, access.retire):
+    app.command()(command)

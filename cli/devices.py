@@ -21,6 +21,7 @@ PRESENCES: Marks = {
     "offline": ("✗", "yellow", "offline", "离线"),
     "silent": ("✗", "yellow", "silent", "失联"),
     "never": ("?", "dim", "never heard", "未曾收到"),
+    "suspended": ("‖", "red", "suspended", "已暂停"),
     "retired": ("=", "dim", "retired", "已停用"),
 }
 
@@ -56,6 +57,8 @@ OLD_MS = 86_400_000
 
 def standing(row: Any, now: Instant, lang: str) -> Text:
     """Whether it is there; where it is away, for how long; where nobody can know, when it was."""
+    if row.suspended_at is not None and row.retired_at is None:
+        return mark(PRESENCES, "suspended", lang)
     found = mark(PRESENCES, row.state, lang)
     unsure = row.state == "online" and row.heartbeat_ms is None and row.heard_at is not None
     if unsure and now - row.heard_at > OLD_MS:
@@ -147,6 +150,7 @@ def _lines(found: DeviceFile, called: Names, lang: str) -> list[tuple[str, str]]
         ),
         *(("状态变化" if zh else "turned", _turn(t.online, when(t.at), zh)) for t in found.turns),
         ("发证" if zh else "enrolled", when(row.enrolled_at)),
+        ("暂停" if zh else "suspended", when(row.suspended_at)),
         ("停用" if zh else "retired", when(row.retired_at)),
     ]
     return [(name, text) for name, text in known if text is not None]

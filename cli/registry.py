@@ -28,10 +28,15 @@ def apply(
     json: Json = False,
 ) -> None:
     """Make the registry what FILE says of the sites it names; a second time changes nothing."""
-    from cli.output import emit, say
+    from cli.output import emit, note, say
     from desk.registry import apply as apply_file
+    from desk.settling import follow
 
-    report = apply_file(settings(context), file, by=by(author, wall()), dry_run=dry_run)
+    chosen, who = settings(context), by(author, wall())
+    report = apply_file(chosen, file, by=who, dry_run=dry_run)
+    remark = None if dry_run or not report.changes else follow(chosen, who)
+    if remark is not None:
+        note(remark)
     if json:
         changes = [change.to_json() for change in report.changes.things]
         emit({"version": report.version, "dry_run": report.dry_run, "changes": changes})

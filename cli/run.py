@@ -12,9 +12,12 @@ def ingest(context: typer.Context) -> None:
 
     From MQTT into the ledger, and what follows from it. SIGTERM or Ctrl-C ends it cleanly.
     """
+    from desk.keeper import keeping
     from ingest.service import run
 
-    run(settings(context))
+    chosen = settings(context)
+    with keeping(chosen):
+        run(chosen)
 
 
 def demo(

@@ -8,10 +8,13 @@ import getpass
 import os
 import re
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from desk import accesslist
+from desk.accesslist import SERVICE_USER, Rights
 from desk.credentials import (
     hashed,
     locked,
@@ -23,33 +26,11 @@ from desk.credentials import (
 from desk.errors import DeskError, UsageError
 from store.addresses import is_loopback
 
-SERVICE_USER = "gridbeat"
-"""The name under which the service, and everything of ours that needs all topics, logs in."""
-
 CONF, PASSWORDS, ACCESS, PID = "mosquitto.conf", "passwd", "acl", "mosquitto.pid"
 
-ACCESS_LIST = f"""\
-# Who may say and hear what. Made by `gridbeat broker init`; it holds no secrets, names no device,
-# and need not change when one is enrolled.
-
-# Without a name, which only loopback allows (mosquitto.conf, `allow_anonymous`): everything of
-# ours, so that the service, the demo and mosquitto_pub work at once on one machine. Whoever can
-# reach loopback could read the ledger's file as well. With `allow_anonymous false` these lines
-# have no effect.
-topic readwrite patrol/v1/#
-topic read $SYS/#
-
-# The service: hears every device, answers each, tells events. `$SYS` is the broker's own state,
-# for `gridbeat doctor`.
-user {SERVICE_USER}
-topic readwrite patrol/v1/#
-topic read $SYS/#
-
-# A device, by the name it logged in with: writes only as itself, reads only what is for it, at any
-# site (an inspector's handheld goes from school to school).
-pattern write patrol/v1/+/%u/up/#
-pattern read patrol/v1/+/%u/down/#
-"""
+CHECK_USER = "gridbeat.check"
+"""Nobody's name. It gets a new password with every change of the files: once the broker takes that
+one, it has read them all. (No device can be called so: a dot is not for ids.)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +94,9 @@ def init(folder: Path, *, port: int = 1883, host: str = "127.0.0.1", force: bool
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     conf = render(template(), folder=folder, port=port, host=host, user=getpass.getuser())
-    wanted = {CONF: conf, ACCESS: ACCESS_LIST}
     with locked(folder):
-        stale = [name for name, text in wanted.items() if _differs(folder / name, text)]
+        wanted = {CONF: conf, ACCESS: accesslist.renewed(_text(folder / ACCESS))}
+        stale = [name for name, text in wanted.items() if _text(folder / name) not in ("", text)]
         if stale and not force:
             raise DeskError(
                 f"{folder / stale[0]} is there already, and is not what would be written",
@@ -131,8 +112,8 @@ def init(folder: Path, *, port: int = 1883, host: str = "127.0.0.1", force: bool
     return Made(folder=folder, port=port, host=host, written=tuple(written), password=password)
 
 
-def _differs(path: Path, text: str) -> bool:
-    return path.exists() and path.read_text(encoding="utf-8") != text
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _put(path: Path, text: str) -> None:
@@ -150,26 +131,64 @@ def _service_user(path: Path) -> str | None:
     return password
 
 
-def set_password(folder: Path, name: str, *, renew: bool = False) -> str:
-    """Give `name` a new password in `folder` and return it; it is kept nowhere in plain.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """What became of the broker's users. `check`: the password of `CHECK_USER` now."""
 
-    Raises `DeskError` when there is no broker's folder, or when `name` has one and not `renew`.
-    """
+    let_in: tuple[str, ...]
+    shut_out: tuple[str, ...]
+    check: str
+
+
+def passwords(folder: Path) -> dict[str, str]:
+    """User name to hash. Raises `DeskError` where `folder` holds no broker's files."""
     path = folder / PASSWORDS
     if not path.exists():
         raise DeskError(
             f"there is no password file {path}", f"first: gridbeat broker init --dir {folder}"
         )
-    password = new_password()
-    with locked(folder):
-        users = read_passwords(path)
-        if name in users and not renew:
-            raise DeskError(
-                f"{name} has a password on this broker already",
-                f"if it is lost: gridbeat device enroll {name} --renew (the old one stops working)",
-            )
-        write_passwords(path, {**users, name: hashed(password)})
-    return password
+    return read_passwords(path)
+
+
+def put_users(
+    folder: Path, users: Mapping[str, str | None], rights: Mapping[str, Rights]
+) -> Changed | None:
+    """Let in those of `users` who have a hash, shut out the others, leave the rest alone.
+
+    `rights` are all there are beyond the patterns. None: the files said so already. The caller
+    holds the folder (`locked`), and has the broker read its files again.
+    """
+    before, after = _users(folder, users)
+    old_list, new_list = _lists(folder, rights)
+    if (after, new_list) == (before, old_list):
+        return None
+    check = new_password()
+    if new_list != old_list:
+        accesslist.write_list(folder / ACCESS, new_list)
+    write_passwords(folder / PASSWORDS, {**after, CHECK_USER: hashed(check)})
+    return Changed(
+        let_in=tuple(sorted(name for name in after if after[name] != before.get(name))),
+        shut_out=tuple(sorted(name for name in before if before[name] != after.get(name))),
+        check=check,
+    )
+
+
+def says(folder: Path, users: Mapping[str, str | None], rights: Mapping[str, Rights]) -> bool:
+    """Whether the files say this already. Raises `DeskError` where there are none."""
+    before, after = _users(folder, users)
+    old_list, new_list = _lists(folder, rights)
+    return (before, old_list) == (after, new_list)
+
+
+def _users(folder: Path, users: Mapping[str, str | None]) -> tuple[dict[str, str], dict[str, str]]:
+    before = passwords(folder)
+    after = {name: kept for name, kept in before.items() if name not in users}
+    return before, after | {name: kept for name, kept in users.items() if kept is not None}
+
+
+def _lists(folder: Path, rights: Mapping[str, Rights]) -> tuple[str, str]:
+    before = _text(folder / ACCESS)
+    return before, accesslist.render(accesslist.head_of(before), rights)
 
 
 def running(folder: Path) -> int | None:

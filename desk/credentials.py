@@ -89,11 +89,15 @@ def write_passwords(path: Path, users: Mapping[str, str]) -> None:
 def write_file(path: Path, text: str, check: Callable[[Path], None] | None = None) -> None:
     """Put `text` where `path` is, all of it or nothing, readable by its owner only.
 
+    Written by root, it belongs to the folder's owner: a broker that cannot read it again stops.
     `check` sees the new file before it takes the old one's place, and may raise.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
+            if os.geteuid() == 0:
+                folder = path.parent.stat()
+                os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -21,6 +21,7 @@ from desk.devices import away, deaf_since
 from desk.errors import UnreachableError
 from desk.ledger import present
 from desk.pings import Ping, ping
+from desk.settling import agrees
 from desk.status import services
 from desk.times import span
 from devices.ids import Instant
@@ -83,6 +84,7 @@ def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
             yield from _registry(engine)
             yield _service(engine, settings, wall)
             yield from _devices(engine, wall)
+            yield from _access(engine, settings.broker_dir)
         yield from _broker(settings)
         yield from _series(settings, engine if usable else None, wall)
         yield _clock(engine if usable else None, settings, wall)
@@ -264,6 +266,13 @@ def _broker(settings: Settings) -> Iterator[Check]:
 
 _BROKER = "start it: mosquitto -c DIR/mosquitto.conf (gridbeat broker init makes DIR); see mqtt_url"
 _ACCESS = "give the service's user `readwrite patrol/v1/#`, as gridbeat broker init does"
+
+
+def _access(engine: Engine, folder: Path) -> Iterator[Check]:
+    """Whether the broker's files, where they are ours, let in whom the ledger lets in."""
+    if (folder / broker.PASSWORDS).exists() and not agrees(engine, folder):
+        detail = f"{folder} does not say what the ledger says of who may speak"
+        yield Check(what="access", state=State.WRONG, detail=detail, remedy="gridbeat broker sync")
 
 
 def _losses(told: Ping) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import aiomqtt
@@ -15,6 +16,9 @@ BACK_S = 3.0
 """A message to ourselves that takes longer does not come back."""
 OWN_WORDS_S = 0.5
 """What the broker says of itself is retained: it is there at once, or not told to us."""
+
+AT_ONCE = 50
+"""Filters in one SUBSCRIBE."""
 
 VERSION, DROPPED = "$SYS/broker/version", "$SYS/broker/publish/messages/dropped"
 
@@ -58,6 +62,34 @@ async def lets_in(settings: Settings, username: str, password: str) -> bool:
             if time.monotonic() > until:
                 return False
             await asyncio.sleep(0.05)
+
+
+async def hang_up(settings: Settings, client_ids: Iterable[str]) -> None:
+    """End the sessions of these clients, whether they are connected or not.
+
+    A session goes to whoever connects under its name last; a clean start ends it. The broker cuts
+    those whose password is gone by itself when it reads its files again; this holds for the
+    messages that wait for them, too. Raises `UnreachableError`.
+    """
+    for name in client_ids:
+        async with connected(settings, identifier=name):
+            pass
+
+
+async def clear_retained(settings: Settings, filters: Sequence[str]) -> list[str]:
+    """Clear what the broker keeps under `filters`; the topics. Raises `UnreachableError`."""
+    if not filters:
+        return []
+    end = f"patrol/v1/service/doctor/{secrets.token_hex(8)}"
+    async with connected(settings) as client:
+        for first in range(0, len(filters), AT_ONCE):
+            await client.subscribe([(name, 0) for name in filters[first : first + AT_ONCE]])
+        await client.subscribe(end, 1)
+        await client.publish(end, b"", qos=1)  # what is kept comes before it
+        kept = [topic for topic in await _heard(client, end, BACK_S) if topic != end]
+        for topic in kept:
+            await client.publish(topic, b"", qos=1, retain=True)
+    return kept
 
 
 async def _heard(client: aiomqtt.Client, last: str, seconds: float) -> dict[str, str]:

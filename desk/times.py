@@ -81,6 +81,14 @@ def parse_until(text: str, now: Instant, zone: tzinfo) -> Instant:
     return _parse("--until", text, now, zone, whole_days=1)
 
 
+def parse_span(option: str, text: str) -> int:
+    """Milliseconds of a span as `2h` or `7d`. Raises `UsageError`."""
+    try:
+        return parse_duration(text)
+    except ValueError as cause:
+        raise UsageError(f"{option}: {cause}", "for example 2h, 7d") from None
+
+
 def _parse(option: str, text: str, now: Instant, zone: tzinfo, whole_days: int) -> Instant:
     text = text.strip()
     try:

@@ -128,6 +128,8 @@ class Reader:
         if _read_elsewhere(topic.kind, delivery.session):
             return
         match topic.kind:
+            case Kind.STATUS if not delivery.payload:
+                return  # the retained one was cleared, as `device retire` does: it says nothing
             case Kind.STATUS:
                 yield self._status(delivery, now, topic, self._then(origin, now))
             case Kind.PHOTO:

@@ -405,6 +405,7 @@ _DEVICE = select(
     STATE.c.model,
     DEVICE.c.heartbeat_ms,
     DEVICE.c.enrolled_at,
+    DEVICE.c.suspended_at,
     DEVICE.c.retired_at,
 ).select_from(
     DEVICE.outerjoin(SITE, SITE.c.id == DEVICE.c.site_id)

@@ -196,6 +196,7 @@ class DeviceRow:
     model: str | None
     heartbeat_ms: int | None
     enrolled_at: Instant | None
+    suspended_at: Instant | None
     retired_at: Instant | None
     timezone: str | None
 

@@ -179,7 +179,29 @@ class Device(SQLModel, table=True):
     address: str | None = None  # what it is called in the topics of another protocol
     heartbeat_ms: int | None = _big(nullable=True)
     enrolled_at: int | None = _big(nullable=True)
+    suspended_at: int | None = _big(nullable=True)
     retired_at: int | None = _big(nullable=True)
+
+
+class Credential(SQLModel, table=True):
+    """A login that a device has, or had: never its password, only what the broker checks it by.
+
+    The broker's files are made from these rows. `until`: when it ends by itself, as the old one
+    of a rotation does; `ended_at`: when it did end.
+    """
+
+    __tablename__ = "credential"
+    __table_args__ = (
+        Index("credential_current", "username", unique=True, sqlite_where=text("ended_at IS NULL")),
+        Index("credential_device", "device_id"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    device_id: int = Field(foreign_key="device.id")
+    username: str
+    hash: str  # a line of Mosquitto's password file, without the name
+    made_at: int = _big()
+    until: int | None = _big(nullable=True)
+    ended_at: int | None = _big(nullable=True)
 
 
 class DevicePlace(SQLModel, table=True):

@@ -26,6 +26,7 @@ class Client:
         """`ca`: by TLS, trusting it. `session`: a client id whose session persists."""
         self.inbox: list[tuple[str, bytes]] = []
         self.code: int | None = None
+        self.cut = False
         self._mqtt = mqtt.Client(CallbackAPIVersion.VERSION2, session, protocol=mqtt.MQTTv5)
         if ca is not None:
             self._mqtt.tls_set(str(ca))
@@ -33,6 +34,7 @@ class Client:
             self._mqtt.username_pw_set(name, password)
         self._mqtt.on_connect = self._connected
         self._mqtt.on_message = self._message
+        self._mqtt.on_disconnect = self._disconnected
         kept = Properties(PacketTypes.CONNECT)
         kept.SessionExpiryInterval = 3600 if session else 0
         self._mqtt.connect("localhost", port, clean_start=not session, properties=kept)
@@ -40,6 +42,9 @@ class Client:
 
     def _connected(self, *arguments: object) -> None:
         self.code = arguments[3].value  # type: ignore[attr-defined]
+
+    def _disconnected(self, *_: object) -> None:
+        self.cut = True
 
     def _message(self, *arguments: object) -> None:
         message = arguments[2]
@@ -59,10 +64,10 @@ class Client:
         self._mqtt.subscribe(topic, 1)
         assert self.until(lambda: granted)
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         done: list[object] = []
         self._mqtt.on_publish = lambda *a: done.append(a)
-        self._mqtt.publish(topic, payload, 1)
+        self._mqtt.publish(topic, payload, 1, retain)
         assert self.until(lambda: done)
 
     def close(self) -> None:

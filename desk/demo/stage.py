@@ -15,9 +15,10 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from desk import broker
+from desk.access import enroll
 from desk.acts import By
 from desk.demo.children import Child, free_port, listens, program, required, start, wait_for
-from desk.enrolment import enroll
+from desk.settling import write_files
 from store import registry
 from store.database import open_engine, upgrade
 from store.settings import PREFIX
@@ -145,6 +146,7 @@ def _ledger(folder: Path, text: str, scenario: str, by: By) -> Engine:
 def _enrolled(engine: Engine, made: broker.Made, devices: list[str], by: By) -> Path:
     """Enrol every device, as a school would, and write what the simulator needs to log in."""
     passwords = {device: enroll(engine, made.folder, device, by=by).password for device in devices}
+    write_files(engine, made.folder, by=by)
     path = made.folder / "credentials.json"
     path.touch(mode=0o600)
     path.write_text(json.dumps({"devices": passwords}))

@@ -4,7 +4,7 @@
 writes the difference in one transaction.
 """
 
-from store.registry.applying import Report, apply, examine
+from store.registry.applying import Report, apply, examine, retire_device
 from store.registry.changes import Action, Change, Changes
 from store.registry.document import Document
 from store.registry.held import Holding, Key, Kind, load_holding
@@ -27,4 +27,5 @@ __all__ = [
     "load_holding",
     "read_document",
     "read_registry",
+    "retire_device",
 ]

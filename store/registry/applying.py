@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Engine, insert
 from devices.ids import Instant
 from store.database import reading, writing
 from store.picture import registry_version
-from store.registry.changes import Changes, compare
+from store.registry.changes import Action, Change, Changes, compare
 from store.registry.checks import problems
 from store.registry.document import Document
-from store.registry.held import Holding, load_holding
+from store.registry.held import Holding, Key, Kind, load_holding
 from store.registry.nodes import RegistryRefused
 from store.registry.writing import write
 from store.tables import RegistryRevision
@@ -64,6 +64,18 @@ def apply(
                 write(connection, changes, holding, now)
                 version = _record(connection, record, changes)
                 return Report(changes=changes, version=version, dry_run=False)
+
+
+def retire_device(connection: Connection, device: str, *, now: Instant, author: str) -> int:
+    """Retire one device as a file does that names it no more; returns the registry's version.
+
+    A file that names it brings it back.
+    """
+    change = Change(kind=Kind.DEVICE, action=Action.RETIRED, key=Key(None, device), values={})
+    changes = Changes(things=(change,), tags={})
+    write(connection, changes, load_holding(connection), now)
+    record = {"applied_at": now, "author": author, "source": "device retire", "digest": ""}
+    return _record(connection, record, changes)
 
 
 def examine(document: Document, holding: Holding) -> Changes:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from desk import broker, credentials
+from desk import accesslist, broker, credentials
+from desk.accesslist import Rights
 from desk.errors import DeskError
 from tests.clients import WAIT_S, Client
-from tests.servers import Server, free_port, mosquitto
+from tests.servers import Server, binary, free_port, mosquitto
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - what is tested
 REFUSED, NOT_AUTHORISED = 0x86, 0x87
@@ -35,6 +36,14 @@ def running(folder: Path, host: str):  # type: ignore[no-untyped-def]
     broker.init(folder, port=1, host=host)
     text = (folder / "mosquitto.conf").read_text().replace("listener 1 ", "listener {port} ")
     return mosquitto(conf=text)
+
+
+def let_in(folder: Path, *names: str) -> list[str]:
+    """Give each a password on the broker of `folder`; they are returned."""
+    passwords = [credentials.new_password() for _ in names]
+    hashes = [credentials.hashed(password) for password in passwords]
+    broker.put_users(folder, dict(zip(names, hashes, strict=True)), {})
+    return passwords
 
 
 def test_hash_is_mosquittos_own() -> None:
@@ -98,6 +107,45 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert (path.read_text(), [p.name for p in tmp_path.iterdir()]) == (before, ["passwd"])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_writes_belongs_to_the_brokers_user(folder: Path) -> None:
+    """A file that root writes is one the broker can read again: it would stop otherwise."""
+    broker.init(folder)
+    os.chown(folder, 12_345, 12_345)
+    let_in(folder, "hh-0101")
+    assert (folder / "passwd").stat().st_uid == 12_345
+
+
+BAD_LINES = ["topic", "topic read a/#/b", "topic may a/b", "pattern write a/+b", "user", "nonsense"]
+
+
+@pytest.mark.parametrize("bad", BAD_LINES)
+def test_an_access_line_the_broker_would_stop_at_is_refused(tmp_path: Path, bad: str) -> None:
+    """An access list with a line that Mosquitto cannot read never takes the old one's place."""
+    path = tmp_path / "acl"
+    path.write_text("topic read a\n")
+    with pytest.raises(DeskError, match="line 2"):
+        accesslist.write_list(path, f"topic read a\n{bad}\n")
+    assert path.read_text() == "topic read a\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["acl"]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("bad", BAD_LINES[:4])
+def test_the_broker_stops_at_such_a_line(tmp_path: Path, bad: str) -> None:
+    """What we refuse is what the real Mosquitto refuses, and what we write it takes."""
+    acl, conf = tmp_path / "acl", tmp_path / "conf"
+    conf.write_text(f"listener {free_port()} 127.0.0.1\nacl_file {acl}\n")
+    acl.write_text(accesslist.HEAD + bad + "\n")
+    program = binary("mosquitto", "mosquitto")
+    done = subprocess.run([program, "-c", conf], capture_output=True, timeout=10, check=False)
+    assert done.returncode != 0
+    rights = {"x.2": Rights(write=("zigbee2mqtt/a b/c/#", "+/x"), read=("$SYS/#",))}
+    accesslist.write_list(acl, accesslist.render(accesslist.HEAD, rights))
+    with mosquitto([f"acl_file {acl}"]) as server:
+        assert Client(server.port, "x.2", "any").code == 0
+
+
 def test_only_listener_paths_and_user_change(folder: Path) -> None:
     """The rendered file is the project's own but for its listener, its paths and its user."""
     text = broker.template()
@@ -127,7 +175,7 @@ def test_offline_sessions_are_safe() -> None:
 @pytest.mark.broker
 def test_credentials_on_the_real_broker(ours: Server, folder: Path) -> None:
     """A device enrolled while the broker runs can log in at once; a wrong password cannot."""
-    password = broker.set_password(folder, "hh-0101")
+    (password,) = let_in(folder, "hh-0101")
     assert broker.reload(folder)
     deadline = time.monotonic() + WAIT_S
     while (code := Client(ours.port, "hh-0101", password).code) and time.monotonic() < deadline:
@@ -141,7 +189,7 @@ def test_credentials_on_the_real_broker(ours: Server, folder: Path) -> None:
 @pytest.mark.broker
 def test_nobody_speaks_for_another(ours: Server, folder: Path) -> None:
     """A device writes only below its own name, and hears only its own receipts."""
-    a, b = (broker.set_password(folder, name) for name in ("hh-a", "hh-b"))
+    a, b = let_in(folder, "hh-a", "hh-b")
     broker.reload(folder)
     watcher = Client(ours.port)
     watcher.subscribe("patrol/v1/+/+/up/#")

@@ -186,3 +186,8 @@ def test_receipts_go_where_the_device_listens(bench):
     assert bench.rows("SELECT s.slug FROM entry e JOIN site s ON s.id = e.site_id") == [
         ("school-01",)
     ]
+
+
+def test_a_status_that_was_cleared_says_nothing(bench):
+    """Retiring clears the retained status: the echo of it is neither a status nor bad input."""
+    assert list(bench.read(delivery(up("status"), b""))) == []

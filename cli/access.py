@@ -1,0 +1,157 @@
+"""`gridbeat device enroll`, `rotate`, `suspend`, `resume`, `retire`: who may speak."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import Author, Json, by, settings, wall
+
+if TYPE_CHECKING:
+    from desk.access import Enrolled
+    from desk.acts import By
+    from rules.access import Step
+    from store.settings import Settings
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The device's id in the registry.")]
+Reason = Annotated[
+    str | None, typer.Option("--reason", help="Why; it is written down.", metavar="TEXT")
+]
+
+
+def enroll(
+    context: typer.Context,
+    id_: Id,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="A new password; what it had stops working at once.")
+    ] = False,
+    author: Author = None,
+    json: Json = False,
+) -> None:
+    """Make a device's credential on our broker; its password is shown this once."""
+    from desk.access import enroll
+    from desk.ledger import opened
+
+    chosen, who = settings(context), by(author, wall())
+    with opened(chosen) as engine:
+        made = enroll(engine, chosen.broker_dir, id_, by=who, renew=renew)
+    _show(chosen, made, who, as_json=json)
+
+
+def rotate(
+    context: typer.Context,
+    id_: Id,
+    overlap: Annotated[
+        str, typer.Option("--overlap", help="How long the old one works on: 2h, 7d.")
+    ] = "7d",
+    finish: Annotated[
+        bool, typer.Option("--finish", help="End the old one now; no new one is made.")
+    ] = False,
+    author: Author = None,
+    json: Json = False,
+) -> None:
+    """Make a new credential while the old one works on for a while; shown this once.
+
+    The new one has a user name of its own: write both, name and password, into the device.
+    """
+    from desk.access import rotate
+    from desk.ledger import opened
+    from desk.times import parse_span
+    from rules.access import Step
+
+    if finish:
+        _move(context, id_, Step.FINISH, author, None, as_json=json)
+        return
+    chosen, who, span = settings(context), by(author, wall()), parse_span("--overlap", overlap)
+    with opened(chosen) as engine:
+        made = rotate(engine, chosen.broker_dir, id_, by=who, overlap=span)
+    _show(chosen, made, who, as_json=json)
+
+
+def suspend(
+    context: typer.Context,
+    id_: Id,
+    reason: Reason = None,
+    author: Author = None,
+    json: Json = False,
+) -> None:
+    """Shut a device out at once, its open connection too, until `resume`: lost, or in doubt."""
+    from rules.access import Step
+
+    _move(context, id_, Step.SUSPEND, author, reason, as_json=json)
+
+
+def resume(
+    context: typer.Context,
+    id_: Id,
+    reason: Reason = None,
+    author: Author = None,
+    json: Json = False,
+) -> None:
+    """Let a suspended device speak again, with the password it has."""
+    from rules.access import Step
+
+    _move(context, id_, Step.RESUME, author, reason, as_json=json)
+
+
+def retire(
+    context: typer.Context,
+    id_: Id,
+    reason: Reason = None,
+    author: Author = None,
+    json: Json = False,
+) -> None:
+    """Shut a device out for good, and clear what the broker keeps of it.
+
+    Take it out of the registry file as well: a file that names it brings it back.
+    """
+    from rules.access import Step
+
+    _move(context, id_, Step.RETIRE, author, reason, as_json=json)
+
+
+def _move(
+    context: typer.Context,
+    id_: str,
+    step: "Step",
+    author: str | None,
+    reason: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from cli.output import emit, note, say
+    from desk.access import move
+    from desk.ledger import opened
+    from desk.settling import follow
+
+    chosen, who = settings(context), by(author, wall())
+    with opened(chosen) as engine:
+        moved = move(engine, chosen.broker_dir, id_, step, by=who, reason=reason)
+    remark = follow(chosen, who)
+    if as_json:
+        emit(asdict(moved) | {"live": remark is None, "remark": remark})
+        return
+    say(f"{moved.device}: {moved.was} → {moved.access}")
+    if remark is not None:
+        note(remark)
+
+
+def _show(chosen: "Settings", made: "Enrolled", who: "By", *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from cli.output import emit, note, say
+    from desk.settling import follow
+    from desk.times import rfc3339
+
+    remark = follow(chosen, who)
+    until = None if made.until is None else rfc3339(made.until)
+    if as_json:
+        emit(asdict(made) | {"until": until, "live": remark is None, "remark": remark})
+        return
+    say(f"user name  {made.username}\nclient id  {made.client_id}\npassword   {made.password}")
+    note("The password is kept nowhere in plain: write it into the device now.")
+    if made.old is not None:
+        note(f"What it has now ({made.old}) works until {until}.")
+    if remark is not None:
+        note(remark)

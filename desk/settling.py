@@ -1,0 +1,150 @@
+"""The broker's files, made to say what the ledger says of who may speak; and the broker told so.
+
+Done again it changes nothing. It ends the credentials that have had their time and those of devices
+a registry file has retired, writes the password and access files anew, has the broker read them,
+and sees that it has. Who lost a login is hung up; of who is retired nothing stays on the broker.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine
+
+from desk import broker
+from desk.access import SECOND
+from desk.accesslist import Rights
+from desk.acts import By
+from desk.credentials import locked
+from desk.errors import DeskError
+from desk.ledger import opened
+from desk.pings import clear_retained, hang_up, lets_in
+from devices import topics
+from rules.access import Step
+from store.access import Act, Holder, adopt, holders, lapsed, left_by_retired, take, usernames
+from store.database import reading, writing
+from store.settings import Settings
+
+HOUSE = "gridbeat"
+"""Who ends what ends by itself, in the audit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Which user names the broker takes anew, and which no more. `remark`: what stands against it,
+    in words; None when the broker runs by what the ledger says.
+    """
+
+    let_in: tuple[str, ...] = ()
+    shut_out: tuple[str, ...] = ()
+    remark: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the files shall say: a hash for each user name, None for whom to shut out.
+
+    `mute`: devices that no login is left to, and whether they are retired.
+    """
+
+    users: Mapping[str, str | None]
+    rights: Mapping[str, Rights]
+    mute: Mapping[str, bool]
+
+
+def settle(settings: Settings, engine: Engine, *, by: By, whole: bool = False) -> Settled:
+    """Make the broker's files what the ledger says. `whole`: and look after what was left before.
+
+    Raises `DeskError` where `broker_dir` holds no broker's files.
+    """
+    changed, wanted = write_files(engine, settings.broker_dir, by=by)
+    if changed is None and not whole:
+        return Settled()
+    shut_out = () if changed is None else changed.shut_out
+    lost = {name.removesuffix(SECOND) for name in shut_out}
+    mute = {name: gone for name, gone in wanted.mute.items() if whole or name in lost}
+    return Settled(
+        let_in=() if changed is None else changed.let_in,
+        shut_out=shut_out,
+        remark=_tell(settings, changed, mute),
+    )
+
+
+def follow(settings: Settings, by: By) -> str | None:
+    """Settle after the ledger was changed; what stands against it, in words, and never an error.
+
+    Nothing where there are no broker's files of ours.
+    """
+    if not (settings.broker_dir / broker.PASSWORDS).exists():
+        return None
+    try:
+        with opened(settings) as engine:
+            return settle(settings, engine, by=by).remark
+    except (DeskError, OSError) as error:
+        return f"the broker's files are not written yet: {error}; then: gridbeat broker sync"
+
+
+def write_files(engine: Engine, folder: Path, *, by: By) -> tuple[broker.Changed | None, Wanted]:
+    """End what is due to end, and write the files of `folder` anew where they say otherwise."""
+    broker.passwords(folder)
+    with locked(folder):
+        with writing(engine) as connection:
+            adopt(connection, broker.passwords(folder))
+            _end_what_is_due(connection, by)
+            wanted = _wanted(connection)
+        return broker.put_users(folder, wanted.users, wanted.rights), wanted
+
+
+def agrees(engine: Engine, folder: Path) -> bool:
+    """Whether the files of `folder` say what the ledger says. Changes nothing."""
+    with reading(engine) as connection:
+        wanted = _wanted(connection)
+    return broker.says(folder, wanted.users, wanted.rights)
+
+
+def _wanted(connection: Connection) -> Wanted:
+    users: dict[str, str | None] = dict.fromkeys(usernames(connection))
+    rights: dict[str, Rights] = {}
+    mute = {}
+    for held in holders(connection):
+        if not held.working:
+            mute[held.slug] = held.retired
+        users |= {login.username: login.hash for login in held.working}
+        rights |= _rights(held)
+    return Wanted(users=users, rights=rights, mute=mute)
+
+
+def _end_what_is_due(connection: Connection, by: By) -> None:
+    for held in lapsed(connection, by.now):
+        take(connection, held, Act(step=Step.FINISH, author=HOUSE, at=by.now))
+    for held in left_by_retired(connection):
+        take(connection, held, Act(step=Step.RETIRE, author=by.author, at=by.now))
+
+
+def _rights(held: Holder) -> dict[str, Rights]:
+    """What the patterns would give a device's second name, were that its id."""
+    mine = f"{topics.ROOT}/+/{held.slug}"
+    rights = Rights(write=(f"{mine}/up/#",), read=(f"{mine}/down/#",))
+    return {login.username: rights for login in held.working if login.username != held.slug}
+
+
+def _tell(
+    settings: Settings, changed: broker.Changed | None, mute: Mapping[str, bool]
+) -> str | None:
+    """Have the running broker go by its files; what stands against it, in words."""
+    folder, address = settings.broker_dir, settings.mqtt_url
+    ids = [name for device in mute for name in (device, device + SECOND)]
+    kept = [f"{topics.ROOT}/+/{device}/#" for device, retired in mute.items() if retired]
+    try:
+        if not broker.reload(folder):
+            return f"no broker runs from {folder}; it goes by its files when it starts"
+        if changed is not None and not asyncio.run(
+            lets_in(settings, broker.CHECK_USER, changed.check)
+        ):
+            return f"the broker was told, but {address} does not go by {folder}: another one?"
+        asyncio.run(hang_up(settings, ids))
+        asyncio.run(clear_retained(settings, kept))
+    except DeskError as error:
+        return f"{error}: {error.remedy}"
+    return None

@@ -1,0 +1,231 @@
+"""Who may speak, as a person decides it, beside a real broker: what it does, and how fast."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from desk import broker
+from store.database import open_engine
+from store.entries import ENTRY
+from tests.cli.running import Gridbeat
+from tests.clients import Client
+from tests.filled import REGISTRY, fill
+from tests.servers import Server, mosquitto
+
+pytestmark = pytest.mark.broker
+
+SOON_S = 1.0
+UP = "patrol/v1/school-01/hh-0101/up"
+DOWN = "patrol/v1/school-01/hh-0101/down"
+
+
+class Ours:
+    """A filled ledger, our own broker, and the command."""
+
+    def __init__(self, gridbeat: Gridbeat, server: Server) -> None:
+        self.gridbeat, self.server = gridbeat, server
+        self.service = Client(server.port)
+        self.service.subscribe("patrol/v1/#")
+
+    def device(self, *words: str) -> dict[str, Any]:
+        """`gridbeat device …`, which must succeed."""
+        done = self.gridbeat("device", *words, "--json")
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def client(self, made: dict[str, Any], *, session: str = "") -> Client:
+        return Client(self.server.port, made["username"], made["password"], session=session)
+
+    def lets_in(self, made: dict[str, Any]) -> bool:
+        return self.client(made).code == 0
+
+    def trail(self) -> list[dict[str, Any]]:
+        engine = open_engine(f"sqlite:///{self.gridbeat.folder / 'gridbeat.db'}")
+        with engine.connect() as connection:
+            query = ENTRY.select().where(ENTRY.c.body.like('%"do":"device.%')).order_by(ENTRY.c.id)
+            rows = [json.loads(row.body) | {"by": row.author} for row in connection.execute(query)]
+        engine.dispose()
+        return rows
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Ours]:
+    fill(tmp_path)
+    broker.init(tmp_path / "broker", port=1)
+    conf = (tmp_path / "broker" / "mosquitto.conf").read_text()
+    with mosquitto(conf=conf.replace("listener 1 ", "listener {port} ")) as server:
+        settings = {"GRIDBEAT_MQTT_URL": f"mqtt://127.0.0.1:{server.port}"}
+        yield Ours(Gridbeat(folder=tmp_path, settings=settings), server)
+
+
+def test_a_suspended_device_is_off_within_a_second(ours: Ours) -> None:
+    """Its open connection is cut and its password refused, until it may speak again."""
+    made = ours.device("enroll", "hh-0101")
+    device = ours.client(made, session="hh-0101")
+    assert device.code == 0
+    told = ours.device("suspend", "hh-0101", "--reason", "lost in the bus", "--author", "chief")
+    assert device.until(lambda: device.cut, limit=SOON_S)
+    assert (told["was"], told["access"], told["live"]) == ("enrolled", "suspended", True)
+    assert not ours.lets_in(made)
+    assert [row["by"] for row in ours.trail()][-1] == "chief"
+    assert ours.trail()[-1]["reason"] == "lost in the bus"
+    ours.device("resume", "hh-0101")
+    assert ours.lets_in(made)
+
+
+def test_nobody_else_is_cut_when_one_is_suspended(ours: Ours) -> None:
+    """The broker reads its files again; whoever may speak does not notice."""
+    other = ours.client(ours.device("enroll", "hh-0201"), session="hh-0201")
+    ours.device("enroll", "hh-0101")
+    ours.device("suspend", "hh-0101")
+    assert not other.until(lambda: other.cut, limit=0.3)
+    other.publish("patrol/v1/school-02/hh-0201/up/checkin", b"still here")
+    assert ours.service.until(lambda: ours.service.inbox)
+
+
+def test_both_credentials_work_until_the_rotation_is_finished(ours: Ours) -> None:
+    """Under its second name a device is the same device, and no other; then the first one ends."""
+    old = ours.device("enroll", "hh-0101")
+    new = ours.device("rotate", "hh-0101", "--overlap", "2h")
+    assert (new["old"], new["username"], new["client_id"]) == ("hh-0101", "hh-0101.2", "hh-0101")
+    before, after = ours.client(old, session="old"), ours.client(new, session="hh-0101")
+    after.subscribe("patrol/v1/+/+/down/#")
+    after.publish("patrol/v1/school-02/hh-0201/up/checkin", b"forged")
+    after.publish(f"{DOWN}/receipt", b"forged")
+    after.publish(f"{UP}/checkin", b"mine")
+    ours.service.publish("patrol/v1/school-02/hh-0201/down/receipt", b"another's")
+    ours.service.publish(f"{DOWN}/receipt", b"mine")
+    assert after.until(lambda: after.inbox)
+    assert after.inbox == [(f"{DOWN}/receipt", b"mine")]
+    said = [payload for topic, payload in ours.service.inbox if "/up/" in topic]
+    assert said == [b"mine"]
+    finished = ours.device("rotate", "hh-0101", "--finish")
+    assert (finished["was"], finished["access"]) == ("rotating", "enrolled")
+    assert before.until(lambda: before.cut, limit=SOON_S)
+    assert not after.cut
+    assert (ours.lets_in(old), ours.lets_in(new)) == (False, True)
+    again = ours.device("rotate", "hh-0101")
+    assert (again["username"], again["old"]) == ("hh-0101", "hh-0101.2")
+
+
+def test_the_old_credential_ends_by_itself(ours: Ours) -> None:
+    """While the service runs nobody has to come back when an overlap has had its time."""
+    old = ours.device("enroll", "hh-0101")
+    service = ours.gridbeat.start("ingest")
+    try:
+        new = ours.device("rotate", "hh-0101", "--overlap", "1s")
+        client = ours.client(old)
+        assert client.until(lambda: client.cut, limit=20)
+        assert (ours.lets_in(old), ours.lets_in(new)) == (False, True)
+    finally:
+        service.terminate()
+        service.communicate(timeout=30)
+    last = ours.trail()[-1]
+    assert (last["do"], last["by"]) == ("device.finish", "gridbeat")
+
+
+def test_of_a_retired_device_nothing_stays(ours: Ours) -> None:
+    """Retiring cuts the device off and clears what the broker keeps of it; the audit stays."""
+    made = ours.device("enroll", "hh-0101")
+    device = ours.client(made, session="hh-0101")
+    device.publish(f"{UP}/status", b'{"online":true}', retain=True)
+    ours.service.publish(f"{DOWN}/rounds", b'{"rounds":[]}', retain=True)
+    ours.service.publish("patrol/v1/school-02/hh-0201/down/rounds", b"{}", retain=True)
+    told = ours.device("retire", "hh-0101", "--reason", "broken")
+    assert (told["access"], told["live"]) == ("retired", True)
+    assert device.until(lambda: device.cut, limit=SOON_S)
+    late = Client(ours.server.port)
+    late.subscribe("patrol/v1/+/+/#")
+    assert late.until(lambda: late.inbox)
+    assert late.inbox == [("patrol/v1/school-02/hh-0201/down/rounds", b"{}")]
+    assert not ours.lets_in(made)
+    rows = {row["id"]: row for row in json.loads(ours.gridbeat("device", "list", "--json").stdout)}
+    assert rows["hh-0101"]["retired_at"] is not None
+    assert ours.gridbeat("device", "enroll", "hh-0101").returncode == 1
+
+
+def test_a_registry_file_shuts_out_what_it_retires(ours: Ours) -> None:
+    """A device that its site's file names no more is shut out; named again it begins anew."""
+    made = ours.device("enroll", "hh-0101")
+    file = ours.gridbeat.folder / "school.yaml"
+    file.write_text(REGISTRY.replace("{id: hh-0101}", "{id: hh-0102}"), encoding="utf-8")
+    assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
+    assert not ours.lets_in(made)
+    assert ours.trail()[-1]["do"] == "device.retire"
+    file.write_text(REGISTRY, encoding="utf-8")
+    assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
+    assert not ours.lets_in(made)
+    assert ours.lets_in(ours.device("enroll", "hh-0101"))
+
+
+def test_the_ledger_brings_back_a_lost_folder(ours: Ours) -> None:
+    """The broker's files are made from the ledger: a backup of that is one of them as well."""
+    made = ours.device("enroll", "hh-0101")
+    ours.device("rotate", "hh-0101")
+    folder = ours.gridbeat.folder / "broker"
+    shutil.rmtree(folder)
+    broker.init(folder, port=1)
+    checks = json.loads(ours.gridbeat("doctor", "--json").stdout)
+    assert [c["remedy"] for c in checks if c["what"] == "access"] == ["gridbeat broker sync"]
+    done = json.loads(ours.gridbeat("broker", "sync", "--json").stdout)
+    assert done["let_in"] == ["hh-0101", "hh-0101.2"]
+    assert "no broker runs" in done["remark"]
+    assert made["username"] in (folder / "passwd").read_text()
+    assert "patrol/v1/+/hh-0101/up/#" in (folder / "acl").read_text()
+    assert json.loads(ours.gridbeat("broker", "sync", "--json").stdout)["let_in"] == []
+
+
+def test_what_is_decided_while_the_broker_is_down_holds_when_it_comes_back(ours: Ours) -> None:
+    """The ledger decides; the broker starts by it, and `broker sync` clears what is left."""
+    made = ours.device("enroll", "hh-0101")
+    ours.client(made).publish(f"{UP}/status", b'{"online":true}', retain=True)
+    ours.server.stop()
+    told = ours.device("retire", "hh-0101")
+    assert not told["live"]
+    ours.server.start()
+    assert not ours.lets_in(made)
+    assert ours.gridbeat("broker", "sync").returncode == 0
+    late = Client(ours.server.port)
+    late.subscribe("patrol/v1/+/+/#")
+    assert not late.until(lambda: late.inbox, limit=0.3)
+
+
+def test_a_password_is_kept_nowhere(ours: Ours) -> None:
+    """Neither the ledger nor the broker's folder nor its log holds a password in plain."""
+    made = ours.device("enroll", "hh-0101")
+    new = ours.device("rotate", "hh-0101")
+    assert ours.lets_in(made)
+    folder = ours.gridbeat.folder
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    kept = b"".join(path.read_bytes() for path in files) + ours.server.log.encode()
+    assert made["username"].encode() in kept
+    assert made["password"].encode() not in kept
+    assert new["password"].encode() not in kept
+
+
+WRONG = [
+    ("rotate", "first: gridbeat device enroll hh-0101"),
+    ("suspend", "first: gridbeat device enroll hh-0101"),
+    ("resume", "first: gridbeat device enroll hh-0101"),
+]
+
+
+@pytest.mark.parametrize(("step", "remedy"), WRONG)
+def test_a_step_that_leads_nowhere_says_which_does(ours: Ours, step: str, remedy: str) -> None:
+    """What a device's standing does not allow is refused with the command that helps."""
+    done = ours.gridbeat("device", step, "hh-0101")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert remedy in done.stderr
+
+
+def test_a_span_that_is_none_is_wrong_usage(ours: Ours) -> None:
+    """`--overlap` takes a span of time, and says how one is written."""
+    ours.device("enroll", "hh-0101")
+    done = ours.gridbeat("device", "rotate", "hh-0101", "--overlap", "soon")
+    assert done.returncode == 2
+    assert "7d" in done.stderr

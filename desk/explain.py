@@ -10,15 +10,16 @@ from sqlalchemy import Engine
 from desk import answering
 from desk.errors import DeskError
 from desk.paper import fitted
-from desk.terms import head, options, times
+from desk.terms import head, options, proven, times
 from desk.times import aware, rfc3339
 from devices.ids import Instant
+from devices.proofs import Proof
 from rules.durations import format_duration
 from rules.marks import MarkKind
 from rules.obligations import serves, why_waiting
 from rules.oddities import mark_words
 from rules.promises import Decision, Do, Gap, Read, Reason, Round, Standing, Stretch, Wait
-from rules.words import DAYS, DOINGS, REASONS, STANDINGS, TRUSTS, WAITS
+from rules.words import DAYS, DOINGS, PROOFS, REASONS, STANDINGS, TRUSTS, WAITS
 from store.database import reading
 from store.explanations import Arrived, Dossier, Judgement, dossier, near_keys
 
@@ -35,6 +36,7 @@ class Part(StrEnum):
     ELSEWHERE = "elsewhere"
     WAITS = "waits"
     REJECTED = "rejected"
+    UNPROVEN = "unproven"
 
 
 PARTS = {
@@ -46,6 +48,7 @@ PARTS = {
     Part.AFTER: ("截止之后，不计入", "after the end, does not count"),
     Part.ELSEWHERE: ("计入另一轮次", "counts for another round"),
     Part.WAITS: ("等待人工复核", "waits for review"),
+    Part.UNPROVEN: ("不能证明到场，不计入", "does not prove presence, does not count"),
     Part.REJECTED: ("复核未采信，不计入", "rejected, does not count"),
 }
 
@@ -97,6 +100,8 @@ def _part(file: Dossier, read: Read) -> tuple[Part, Wait | None]:
     if outside is not None:
         return outside, None
     promise = file.promise
+    if not promise.proves(read):
+        return Part.UNPROVEN, None
     decided = None if read.decision is None else read.decision.do
     if decided is Do.REJECT:
         return Part.REJECTED, None
@@ -158,6 +163,7 @@ def _read_json(line: ReadLine, zone: str) -> dict[str, Any]:
         "sent": _maybe(arrived.sent, zone),
         "corrected_at": rfc3339(read.at, zone) if read.at != read.told_at else None,
         "clock": read.trust.value,
+        "proof": read.proof.value,
         "received_at": rfc3339(read.received_at, zone),
         "arrived_after": rfc3339(arrived.after, zone),
         "arrived_before": _maybe(arrived.before, zone),
@@ -297,7 +303,9 @@ class _Speaker:
         count = len(self.file.promise.expected)
         yield head(terms, count, None if quota is None else quota.per, zh=self.zh)
         for checkpoint in self.file.promise.places:
-            yield f"  - {self.name(checkpoint)}{times(terms, checkpoint, zh=self.zh)}"
+            asked = times(terms, checkpoint, zh=self.zh)
+            proof = proven(self.file.promise, checkpoint, zh=self.zh)
+            yield f"  - {self.name(checkpoint)}{asked}{proof}"
         yield from options(terms, zh=self.zh)
 
     def reads(self, lines: tuple[ReadLine, ...]) -> Iterator[str]:
@@ -334,6 +342,8 @@ class _Speaker:
         )
         yield told + span
         yield "    " + self.either(TRUSTS[read.trust])
+        if read.proof is not Proof.BARE or read.checkpoint in self.file.promise.proof:
+            yield "    " + self.either(PROOFS[read.proof])
         if line.wait is not None:
             yield "    " + self.either(WAITS[line.wait])
         if read.decision is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rules.durations import format_duration
 from rules.periods import Per
-from rules.promises import APART_MS, Gap, Quota, Round, Terms
+from rules.promises import APART_MS, Gap, Obligation, Quota, Round, Terms
 from rules.words import Words
 
 PERS = {
@@ -41,6 +41,13 @@ def times(terms: Terms, checkpoint: str, *, zh: bool) -> str:
     if isinstance(terms, Round) and checkpoint in terms.optional:
         return "  （可不到）" if zh else "  (optional)"
     return ""
+
+
+def proven(promise: Obligation, checkpoint: str, *, zh: bool) -> str:
+    """That a read there must prove that somebody stood there, where that is asked."""
+    if checkpoint not in promise.proof:
+        return ""
+    return "  （须证明到场）" if zh else "  (proof of presence)"
 
 
 def options(terms: Round | Quota, *, zh: bool) -> Iterator[str]:

@@ -9,7 +9,6 @@ Whatever comes in, nothing here raises: what proves nothing says why.
 
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 from hmac import compare_digest
 from typing import NamedTuple
 
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.cmac import CMAC
+
+from devices.proofs import Proof
 
 BLOCK = 16
 UID = 7
@@ -26,21 +27,6 @@ _MAC_KEY = bytes.fromhex("3CC300010080")
 _FILE_KEY = bytes.fromhex("C33C00010080")
 _PICC_TAG = 0xC7  # UID mirrored, counter mirrored, a UID of seven bytes
 _ZERO = bytes(BLOCK)
-
-
-class Proof(StrEnum):
-    """Whether a read proves that somebody stood there; if not, why not."""
-
-    PROVEN = "proven"
-    BARE = "bare"
-    UNREADABLE = "unreadable"
-    NOT_ENROLLED = "not-enrolled"
-    NO_KEY = "no-key"
-    OTHER_KEY = "other-key"
-    OTHER_TAG = "other-tag"
-    BAD_MAC = "bad-mac"
-    RETIRED = "retired"
-    REPLAYED = "replayed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +53,7 @@ class Mirrored(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """A verified tap: the tag's UID as check-ins say it, its read counter, its file data."""
+    """A tap: the tag's UID as check-ins say it, its read counter, its deciphered file data."""
 
     uid: str
     ctr: int
@@ -129,11 +115,10 @@ def verify(mirrored: Mirrored, keys: SunKeys) -> Tap | Proof:
 
     `OTHER_KEY`: the PICCData is none under the meta key, so that it was written with another one.
     """
-    who = _picc(mirrored, keys.meta)
+    who = whose(mirrored, keys.meta)
     if who is None:
         return Proof.OTHER_KEY
-    uid, ctr = who
-    counter = ctr.to_bytes(COUNTER, "little")
+    uid, counter = bytes.fromhex(who.uid), who.ctr.to_bytes(COUNTER, "little")
     session = cmac(keys.file, _MAC_KEY + uid + counter)
     told = cmac(session, (mirrored.enc + mirrored.literal).encode(errors="replace"))[1::2]
     if not compare_digest(told, mirrored.mac):
@@ -143,7 +128,18 @@ def verify(mirrored: Mirrored, keys: SunKeys) -> Tap | Proof:
         cipher = cmac(keys.file, _FILE_KEY + uid + counter)
         start = _encrypt(cipher, counter.ljust(BLOCK, b"\0"))
         data = _decrypt(cipher, start, bytes.fromhex(mirrored.enc))
-    return Tap(uid.hex().upper(), ctr, data)
+    return who._replace(data=data)
+
+
+def whose(mirrored: Mirrored, meta: bytes) -> Tap | None:
+    """Whose message it says it is, not verified; None where the PICCData is another key's."""
+    if mirrored.picc is None:
+        return Tap(mirrored.uid.hex().upper(), mirrored.ctr, b"")
+    plain = _decrypt(meta, _ZERO, mirrored.picc)
+    if plain[0] != _PICC_TAG:
+        return None
+    ctr = int.from_bytes(plain[1 + UID : 1 + UID + COUNTER], "little")
+    return Tap(plain[1 : 1 + UID].hex().upper(), ctr, b"")
 
 
 def cmac(key: bytes, message: bytes) -> bytes:
@@ -167,17 +163,6 @@ def _parts(query: str) -> dict[str, _Part] | None:
             found[part] = _Part(value, end - len(value), end)
         start = end + 1
     return found
-
-
-def _picc(mirrored: Mirrored, meta: bytes) -> tuple[bytes, int] | None:
-    """UID and counter, in plain or deciphered; None where the PICCData is another key's."""
-    if mirrored.picc is None:
-        return mirrored.uid, mirrored.ctr
-    plain = _decrypt(meta, _ZERO, mirrored.picc)
-    if plain[0] != _PICC_TAG:
-        return None
-    ctr = int.from_bytes(plain[1 + UID : 1 + UID + COUNTER], "little")
-    return plain[1 : 1 + UID], ctr
 
 
 def _decrypt(key: bytes, start: bytes, text: bytes) -> bytes:

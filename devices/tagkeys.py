@@ -19,7 +19,6 @@ SYSTEM = b"GRIDBEAT"
 KEYS = 5
 FILE_KEY, META_KEY = 1, 2
 """Numbers as in AN12196: key 1 makes the MAC (SDMFileRead), key 2 hides the UID (SDMMetaRead)."""
-GENERATIONS = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

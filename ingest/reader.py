@@ -17,7 +17,10 @@ from devices import codec, topics
 from devices.codec import Bad, Photo, Record
 from devices.ids import Identity, Instant
 from devices.messages import CheckIn, Hazard, Sos, Status
+from devices.proofs import Proof, Proved
+from devices.proving import prove
 from devices.reasons import Reason
+from devices.tagkeys import Keyring
 from devices.topics import BadTopic, Kind, UpTopic
 from ingest.source import MAIN, SOS, Delivery
 from store.entries import EntryKind, EntryRow, ViaCode
@@ -35,7 +38,8 @@ class Taken(NamedTuple):
     """A record, read and placed. `row` lacks its id and arrival until it is committed.
 
     `site`: where it happened. `listens_at`: the site in whose topics its device waits for
-    receipts, which is another where the device was moved in between.
+    receipts, which is another where the device was moved in between. `proved`: of check-ins that
+    carry a tag's message, and of those whose checkpoint asks for one.
     """
 
     row: EntryRow
@@ -49,6 +53,7 @@ class Taken(NamedTuple):
     overtaking: bool
     retained: bool
     unknown_tag: bool
+    proved: Proved | None = None
 
 
 class Said(NamedTuple):
@@ -109,10 +114,12 @@ class Reader:
     whole.
 
     `marker`: the topic of what time is told by: our own markers, or the simulator's clock.
+    `keyring`: the master keys of tags that prove presence.
     """
 
     picture: Picture
     marker: str
+    keyring: Keyring = field(default_factory=Keyring)
     _ways: dict[str, _Way] = field(default_factory=dict)
     _ways_of: Picture | None = None
 
@@ -221,7 +228,17 @@ class Reader:
             delivery.session != MAIN,
             delivery.retained,
             tag is not None and place.checkpoint_id is None and place.person_id is None,
+            self._proved(message, place),
         )
+
+    def _proved(self, message: CheckIn | Hazard | Sos, place: Place) -> Proved | None:
+        if not isinstance(message, CheckIn) or not (place.proof or message.sun):
+            return None
+        if message.sun is None:
+            return Proved(Proof.BARE, asked=place.slug)
+        enrolments = self.picture.enrolments.get(message.tag, ())
+        found = prove(self.keyring, enrolments, message.tag, message.sun, message.at)
+        return found._replace(asked=place.slug if place.proof else None)
 
     def _row(
         self, origin: _Origin, read: Record, tag: str | None, place: Place, now: Instant

@@ -16,13 +16,15 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from devices.coverage import NOTHING
 from devices.ids import Identity, Instant
 from devices.messages import CheckIn, Hazard, HazardAction, Sos
+from devices.proofs import Proof, Proved
 from devices.reasons import Reason
 from ingest.judged import Judged
 from ingest.reader import Item, Marked, Pictured, Said, Taken
 from rules import events
 from rules.clocks import odd
 from rules.events import Notice
-from store import alarms, calls, entries, hazards, workers
+from rules.oddities import unproven_tag
+from store import alarms, calls, entries, hazards, taps, workers
 from store.arrivals import ArrivalBook, Moved, correct_entry, span_at
 from store.coverages import CoverageBook, Key
 from store.database import writing
@@ -222,6 +224,8 @@ class _Batch:
                     self._notices.append(_unknown_tag(taken))
                 elif taken.row.checkpoint_id is None:
                     self._hold(taken)
+                if taken.proved is not None:
+                    self._prove(taken, taken.proved)
             case Hazard():
                 self._notices += hazards.take_step(self._connection, _case_of(taken), taken.row.id)
             case Sos(cancel=None):
@@ -267,6 +271,15 @@ class _Batch:
         if moved.checkpoint_id is None:
             times = (moved.told_at, moved.at)
             self._follow_on(followed(self._connection, moved.entry_id, *times))
+
+    def _prove(self, taken: Taken, proved: Proved) -> None:
+        """Keep what it proves; a tap that was told before may be another read's from now on."""
+        for rival in taps.keep(self._connection, taken.row, proved):
+            self._touch(rival.site_id, rival.checkpoint_id, rival.told_at)
+        if proved.proof is Proof.PROVEN:
+            self._writer.marks.tapped(taken.row, proved)
+        if proved.asked is not None and proved.proof is not Proof.PROVEN:
+            self._notices.append(_unproven(taken, proved.proof, proved.asked))
 
     def _touch(self, site_id: int, checkpoint_id: int | None, at: Instant) -> None:
         touched = self._writer.judged.touch(self._connection, site_id, checkpoint_id, at)
@@ -433,6 +446,11 @@ def _unknown_tag(taken: Taken) -> Notice:
         device=taken.device.slug,
         tag=taken.row.tag or "",
     )
+
+
+def _unproven(taken: Taken, proof: Proof, checkpoint: str) -> Notice:
+    data = {"device": taken.device.slug, "checkpoint": checkpoint, "tag": taken.row.tag}
+    return unproven_tag(taken.site.slug, str(taken.identity), taken.row.at, proof, data)
 
 
 def _device_sample(said: Said) -> dict[str, object]:

@@ -9,7 +9,7 @@ comes later may mark a read, or refute a mark.
                    one device in ten minutes (burst)
     same tag       another device read that tag so shortly before that nobody carried it there
 
-Whether a copy of a proof was replayed (`replayed`) the proof's own counter tells, not the time.
+Whether a proof was replayed (`replayed`) its own counter tells: `rules/replays.py`.
 """
 
 from collections import defaultdict, deque
@@ -52,11 +52,13 @@ class MarkKind(StrEnum):
 
 
 class Why(StrEnum):
-    """Why a read was too fast; where there are several, the first of these is told."""
+    """Why a read was too fast, or is a replay; of several the first of these is told."""
 
     TIME = "time"
     SPEED = "speed"
     BURST = "burst"
+    REPEAT = "repeat"
+    COUNTER = "counter"
 
 
 class Place(NamedTuple):

@@ -95,7 +95,7 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
     """How `obligation` stands at `now`: the one door to the judges.
 
     1. Time stands at the marker that has come back, not at our clock, unless that was waited for.
-    2. Only reads that serve this obligation bear on it.
+    2. Only reads that serve this obligation bear on it, and prove what their checkpoint asks.
     3. Evidence that arrived before due counts, whatever its clock; after due only if its clock
        is trusted and its device was cut off; else it waits for a person, who accepts or rejects it.
     4. The judge of its kind says how it would stand.
@@ -162,10 +162,11 @@ def _bearing(
     """The reads that bear on `obligation`.
 
     A read serves one round only. A gap is no round to be served: whoever came, came, so every
-    visit from opens on restarts it, and one after due ends it.
+    visit from opens on restarts it, and one after due ends it. What does not prove that somebody
+    stood there, where that is asked, is no visit.
     """
     places = frozenset(obligation.places)
-    here = [read for read in reads if read.checkpoint in places]
+    here = [read for read in reads if read.checkpoint in places and obligation.proves(read)]
     if isinstance(obligation.terms, Gap):
         return [read for read in here if read.at >= obligation.opens]
     rivals = [r for r in siblings if r.key != obligation.key]

@@ -8,11 +8,12 @@ from typing import Any
 
 from devices.ids import Instant
 from devices.messages import EventState
+from devices.proofs import Proof
 from rules.durations import format_duration
 from rules.kinds import SEVERITIES, EventKind, Notice
 from rules.marks import Mark, MarkKind, Why
 from rules.promises import Read
-from rules.words import DOINGS, MARKS, Words
+from rules.words import DOINGS, PROOFS, Words
 
 
 def clock_wrong(
@@ -70,6 +71,29 @@ def unproven(site: str, read: Read) -> Notice:
     )
 
 
+def unproven_tag(
+    site: str, identity: str, at: Instant, proof: Proof, data: Mapping[str, Any]
+) -> Notice:
+    """A checkpoint asks for proof of presence, and a read there gives none. It is kept.
+
+    `PROVEN`: it does after all, now that the tag's key is known.
+    """
+    over, why = proof is Proof.PROVEN, PROOFS[proof]
+    device, checkpoint = data["device"], data["checkpoint"]
+    text = Words(
+        f"{device} 在 {checkpoint} 的打卡不能证明到场：{why.zh}",
+        f"{device} at {checkpoint} does not prove presence: {why.en}",
+    )
+    if over:
+        text = Words(
+            f"{device} 在 {checkpoint} 的打卡经补验证明到场",
+            f"{device} at {checkpoint} proves presence after all",
+        )
+    state = EventState.RESOLVED if over else EventState.OPEN
+    told = {**data, "proof": proof.value}
+    return _notice(EventKind.CHECKIN_UNPROVEN, site, identity, at, state, text, told)
+
+
 KINDS: Mapping[MarkKind, EventKind] = {
     MarkKind.OUT_OF_ORDER: EventKind.CHECKIN_OUT_OF_ORDER,
     MarkKind.TOO_FAST: EventKind.CHECKIN_TOO_FAST,
@@ -121,12 +145,29 @@ def mark_words(kind: MarkKind, data: Mapping[str, Any]) -> Words:
         case MarkKind.TOO_FAST, _:
             count = data["reads"]
             return Words(f"十分钟内第 {count} 次打卡", f"{count} reads in ten minutes")
+        case MarkKind.REPLAYED, _:
+            return _replay_words(data, took)
         case MarkKind.SAME_TAG, _:
             return Words(
                 f"{took} 前同一标签被另一台设备读取",
                 f"another device read the same tag {took} before",
             )
-    return MARKS[kind]
+
+
+def _replay_words(data: Mapping[str, Any], took: str) -> Words:
+    ctr = data["ctr"]
+    if data["why"] == Why.COUNTER:
+        other, after = data["other_ctr"], data["after"]
+        return Words(
+            f"标签计数 {ctr}，而早 {took} 的 {after} 已计到 {other}，疑似先刷后报",
+            f"the tag counted {ctr}, but {other} already in {after}, {took} earlier: "
+            "tapped before that, or a clock is wrong",
+        )
+    first = data["first"]
+    return Words(
+        f"与 {first} 为同一次刷卡（标签计数 {ctr}），属重放",
+        f"a copy of the tap in {first} (the tag counted {ctr})",
+    )
 
 
 def _seconds(ms: int) -> str:

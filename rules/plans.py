@@ -153,6 +153,11 @@ class Plan:
         if self.every is not None and self.every <= 0:
             raise ValueError(f"`every` of plan {self.slug} must be longer than nothing")
 
+    @property
+    def proof(self) -> frozenset[str]:
+        """The checkpoints where a read must prove that somebody stood there."""
+        return frozenset(point.slug for point in self.route if point.proof is not None)
+
     def terms(self) -> tuple[Terms, ...]:
         """What one window owes: a round, a quota, or a gap for each checkpoint of the route."""
         slugs = tuple(checkpoint.slug for checkpoint in self.route)
@@ -394,6 +399,7 @@ def _obligations(plan: Plan, span: Span, terms: tuple[Terms, ...]) -> Iterator[O
             early=plan.early,
             scored=span.scored,
             profiles=plan.profiles,
+            proof=plan.proof,
         )
 
 

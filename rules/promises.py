@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
 from devices.ids import Instant
+from devices.proofs import Proof
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -141,7 +142,8 @@ class Obligation:
     """A promise with a clock, frozen when it opens. Instants in ms; `early` a span in ms.
 
     `scored` false: the class of its day was not known, so that it may not have been owed at all.
-    `profiles`: the special periods that made it ask more than its plan does.
+    `profiles`: the special periods that made it ask more than its plan does. `proof`: checkpoints
+    where a read must prove that somebody stood there.
     """
 
     key: str
@@ -154,6 +156,7 @@ class Obligation:
     early: int
     scored: bool = True
     profiles: tuple[str, ...] = ()
+    proof: frozenset[str] = frozenset()
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -172,6 +175,10 @@ class Obligation:
         if isinstance(self.terms, Round):
             return tuple(dict.fromkeys(self.terms.route))
         return self.expected
+
+    def proves(self, read: "Read") -> bool:
+        """Whether a read proves as much as its checkpoint asks here."""
+        return read.proof is Proof.PROVEN or read.checkpoint not in self.proof
 
     @property
     def asked(self) -> int:
@@ -196,7 +203,8 @@ class Read:
     `after`: the last marker before its arrival; `received_at`: our clock. `cut_off`: nothing
     arrived from its device in [at, due) of the obligation that is being judged. `decision`: what a
     person decided of it; asked only of what arrived after due. `by_tag`: where a person's tag said
-    who made it; None where it said so itself, or where nobody asked.
+    who made it; None where it said so itself, or where nobody asked. `proof`: whether its tag
+    proves that somebody stood there.
     """
 
     identity: str
@@ -211,6 +219,7 @@ class Read:
     cut_off: bool
     decision: Decision | None = None
     by_tag: ByTag | None = None
+    proof: Proof = Proof.BARE
 
     @property
     def told_late(self) -> bool:

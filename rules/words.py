@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from devices.proofs import Proof
 from rules.calendar import DayClass
 from rules.cases import CaseState
 from rules.marks import MarkKind
@@ -85,6 +86,19 @@ DOINGS: Mapping[Do, Words] = {
     Do.REJECT: Words("不采信补到记录", "rejected the late evidence"),
     Do.EXCUSE: Words("免责", "excused it"),
     Do.CALL_MISSED: Words("判为漏巡", "called it missed"),
+}
+
+PROOFS: Mapping[Proof, Words] = {
+    Proof.PROVEN: Words("标签证明到场", "the tag proves presence"),
+    Proof.BARE: Words("只有标签编号，没有动态验证码", "a bare UID, without the tag's message"),
+    Proof.UNREADABLE: Words("动态验证码无法识别", "the tag's message cannot be read"),
+    Proof.NOT_ENROLLED: Words("标签未登记密钥", "the tag is not enrolled"),
+    Proof.NO_KEY: Words("系统没有该标签的主密钥", "the service lacks the tag's master key"),
+    Proof.OTHER_KEY: Words("标签用的是另一把密钥", "the tag was written with another key"),
+    Proof.OTHER_TAG: Words("验证码属于另一个标签", "the message is another tag's"),
+    Proof.BAD_MAC: Words("动态验证码不正确", "the tag's message is not right"),
+    Proof.RETIRED: Words("标签已停用", "the tag is retired"),
+    Proof.REPLAYED: Words("重放的验证码", "a message that was told before"),
 }
 
 MARKS: Mapping[str, Words] = {

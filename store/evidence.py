@@ -23,6 +23,7 @@ from store.tables import (
     Outage,
     Person,
 )
+from store.taps import REPLAYED, TAP, proof_of
 
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
 ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
@@ -49,6 +50,8 @@ _COLUMNS = (
     DEVICE.c.slug.label("device"),
     PERSON.c.slug.label("person"),
     ENTRY.c.body,
+    TAP.c.proof,
+    REPLAYED.label("replayed"),
 )
 _JOINED = (
     ENTRY.join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
@@ -56,6 +59,7 @@ _JOINED = (
     .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
     .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
     .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+    .outerjoin(TAP, TAP.c.entry_id == ENTRY.c.id)
 )
 _AS_TOLD = (
     select(*_COLUMNS)
@@ -132,7 +136,7 @@ def read_of(
 def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Rounds | None) -> Read:
     # Every read of a round comes through here; a row's names would cost more than all the rest.
     entry_id, device_id, epoch, seq, told_at, sent, received_at, after, before = row[:9]
-    corrected, how, checkpoint, device, person, body = row[9:]
+    corrected, how, checkpoint, device, person, body, proof, replayed = row[9:]
     at = told_at if corrected is None else corrected
     late = after >= due
     identity = str(Identity(device, epoch, seq))
@@ -146,12 +150,13 @@ def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Roun
         person=person,
         at=at,
         told_at=told_at,
-        trust=_trust(how, told_at, sent, after, before),
+        trust=trust_of(how, told_at, sent, after, before),
         after=after,
         received_at=received_at,
         cut_off=late and not anything_arrived(connection, device_id, at, due),
         decision=of_read(connection, entry_id, identity) if late else None,
         by_tag=by_tag,
+        proof=proof_of(proof, replayed),
     )
 
 
@@ -180,12 +185,12 @@ def _tag_counts(connection: Connection, device_id: int, tag: Tag, due: Instant) 
     decision = of_read(connection, tag.entry_id, "")
     if decision is not None:
         return decision.do is Do.ACCEPT
-    trust = _trust(tag.how, tag.told_at, tag.sent, tag.after, tag.before)
+    trust = trust_of(tag.how, tag.told_at, tag.sent, tag.after, tag.before)
     vouched = trust in (Trust.TRUSTED, Trust.UPTIME)
     return vouched and not anything_arrived(connection, device_id, tag.at, due)
 
 
-def _trust(
+def trust_of(
     how: str | None, at: Instant, sent: Instant | None, after: Instant, before: Instant | None
 ) -> Trust:
     """As it was found when the span closed; what has no correction is right, or not proven."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Identity, Instant
+from devices.proofs import Proved
 from rules.events import Notice
 from rules.marks import (
     BURST,
@@ -30,6 +31,7 @@ from rules.marks import (
 from rules.oddities import marked, unmarked
 from rules.promises import Obligation as Promise
 from rules.promises import Round
+from store import replays
 from store.entries import EntryKind, EntryRow
 from store.evidence import CHECKPOINT, CORRECTION, DEVICE, ENTRY, PERSON
 from store.holdings import HELD, Rounds, with_holder
@@ -73,6 +75,7 @@ class MarkBook:
     _last: dict[int, _Last] = field(default_factory=dict)
     _times: dict[int, deque[Instant]] = field(default_factory=dict)
     _tags: dict[str, tuple[Instant, int]] = field(default_factory=dict)
+    _counters: dict[int, tuple[int, Instant]] = field(default_factory=dict)
     _doubts: list[dict[str, int]] = field(default_factory=list)
 
     def forget(self) -> None:
@@ -83,7 +86,7 @@ class MarkBook:
     def _empty(self) -> None:
         """Nothing is remembered: for a while every read that might follow another is looked at."""
         self._blind = None
-        for remembered in (self._last, self._times, self._tags):
+        for remembered in (self._last, self._times, self._tags, self._counters):
             remembered.clear()
 
     def read(self, row: EntryRow, person_id: int | None = None) -> None:
@@ -106,6 +109,18 @@ class MarkBook:
         if odd:
             self.doubt(site, at)
 
+    def tapped(self, row: EntryRow, proved: Proved) -> None:
+        """A new read that carries a proof: worth a look but where it is plainly the next one."""
+        enrolment, ctr = proved.enrolment_id or 0, proved.ctr or 0
+        last = self._counters.get(enrolment)
+        if last is not None and ctr > last[0] and row.at >= last[1]:
+            self._counters[enrolment] = (ctr, row.at)
+            return
+        highest, latest = last or (ctr, row.at)
+        self._counters[enrolment] = (max(ctr, highest), max(row.at, latest))
+        if row.site_id is not None:
+            self.doubt(row.site_id, row.at)
+
     def doubt(self, site: int, at: Instant) -> None:
         """Marks around `at` may be other ones now."""
         self._doubts.append({"site_id": site, "at": at})
@@ -116,7 +131,7 @@ class MarkBook:
             return False
         connection.execute(insert(DOUBT), self._doubts)
         self._doubts.clear()
-        if len(self._last) + len(self._tags) > REMEMBERED:
+        if len(self._last) + len(self._tags) + len(self._counters) > REMEMBERED:
             self._empty()
         return True
 
@@ -186,6 +201,7 @@ def look_again(connection: Connection, plans: Plans, limit: int) -> tuple[bool, 
         times = sorted({row.at for row in rows if row.site_id == site_id})
         for since, until in _clusters(times):
             notices += _look(connection, plans, site_id, since, until)
+            notices += replays.look(connection, site_id, since, until)
     if rows:
         connection.execute(delete(DOUBT).where(DOUBT.c.id.in_([row.id for row in rows])))
     return len(rows) >= limit, notices

@@ -342,6 +342,7 @@ class Plans:
             early=plan.early,
             scored=row.scored,
             profiles=plan.profiles,
+            proof=plan.proof,
         )
 
     def owed_by(self, connection: Connection, row: "Row[*tuple[Any, ...]] | _Sibling") -> Plan:

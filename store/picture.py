@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Table, func, select
 
 from devices.ids import Instant
+from devices.proofs import Enrolment
 from rules.holders import USUAL, Hold
 from store.calendars import Tables
+from store.enrolments import enrolments
 from store.profiles import Profiles
 from store.reach import sites_below
 from store.tables import (
@@ -141,12 +143,16 @@ class PlanInfo:
 
 
 class Place(NamedTuple):
-    """What a tag stands for at a site and an instant: a checkpoint, a person, or nothing."""
+    """What a tag stands for at a site and an instant: a checkpoint, a person, or nothing.
+
+    `proof`: the checkpoint is one where a bare UID does not suffice.
+    """
 
     checkpoint_id: int | None = None
     person_id: int | None = None
     slug: str | None = None
     name: str | None = None
+    proof: bool = False
 
 
 NOWHERE = Place()
@@ -166,7 +172,10 @@ class _Binding(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """The registry at one version. Ids are the ledger's integer keys, slugs what people write."""
+    """The registry at one version. Ids are the ledger's integer keys, slugs what people write.
+
+    `enrolments`: by UID, how its tag was given keys, the newest first.
+    """
 
     version: int
     devices: Mapping[str, DeviceInfo]
@@ -178,6 +187,7 @@ class Picture:
     bindings: Mapping[str, tuple[_Binding, ...]]
     plan_versions: tuple[PlanInfo, ...]
     readers: Mapping[tuple[str, str], DeviceInfo] = field(default_factory=dict)
+    enrolments: Mapping[str, tuple[Enrolment, ...]] = field(default_factory=dict)
 
     def reader(self, protocol: str, address: str) -> DeviceInfo | None:
         """The foreign reader of that address; a retired one only where no other has it now."""
@@ -248,6 +258,7 @@ def load_picture(connection: Connection) -> Picture:
         checkpoints_by_slug={(found.site_id, found.slug): found for found in checkpoints},
         bindings=_bindings(connection, {found.id: found for found in checkpoints}),
         plan_versions=_plans(connection),
+        enrolments=enrolments(connection),
     )
 
 
@@ -344,7 +355,8 @@ def _bindings(
         until = _EVER if row.until is None else row.until
         if row.checkpoint_id is not None:
             point = checkpoints[row.checkpoint_id]
-            place = Place(checkpoint_id=point.id, slug=point.slug, name=point.name)
+            asks = point.proof is not None
+            place = Place(checkpoint_id=point.id, slug=point.slug, name=point.name, proof=asks)
             found[row.uid].append(_Binding(row.since, until, point.site_id, place))
         else:
             person = people[row.person_id]

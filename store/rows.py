@@ -169,6 +169,21 @@ class HazardRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentRow:
+    """A tag that was given keys, for the `generation`-th time; `site` None: it hangs nowhere."""
+
+    uid: str
+    site: str | None
+    checkpoint: str | None
+    key_version: int
+    generation: int
+    enrolled_at: Instant
+    retired_at: Instant | None
+    author: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRow:
     """A device and its last status; `site` of one that belongs to a grid node is None.
 

@@ -163,6 +163,24 @@ class Tag(SQLModel, table=True):
     until: int | None = _big(nullable=True)
 
 
+class TagEnrolment(SQLModel, table=True):
+    """A tag (NTAG 424 DNA) was given keys: of which master key, and for the how-manieth time.
+
+    Each time its keys are others and its counter begins at 0. What it says of `retired_at` and
+    after proves nothing any more.
+    """
+
+    __tablename__ = "tag_enrolment"
+    __table_args__ = (UniqueConstraint("uid", "generation"),)
+    id: int | None = Field(default=None, primary_key=True)
+    uid: str
+    generation: int  # from 1
+    key_version: int  # devices.tagkeys.MasterKey
+    enrolled_at: int = _big()
+    author: str
+    retired_at: int | None = _big(nullable=True)
+
+
 class Device(SQLModel, table=True):
     """A device belongs to a site, or to a grid node and may then report from any site below it.
 
@@ -299,6 +317,26 @@ class Entry(SQLModel, table=True):
     digest: int | None = _big(nullable=True)
     author: str | None = None  # of a person's action
     body: str | None = None
+
+
+class Tap(SQLModel, table=True):
+    """What a check-in proves: of those that carry a tag's message, or where one is asked for.
+
+    `enrolment_id`, `ctr`: of a message whose MAC is right. Of several with the same two, one alone
+    is the tap, the others are replays. `at`: when it happened, as it holds once it was looked at.
+    """
+
+    __tablename__ = "tap"
+    __table_args__ = (
+        Index("tap_counter", "enrolment_id", "ctr"),
+        Index("tap_at", "enrolment_id", "at"),
+        Index("tap_proof", "proof", sqlite_where=text("proof IN ('no-key', 'not-enrolled')")),
+    )
+    entry_id: int = Field(primary_key=True)
+    proof: str  # devices.sun.Proof
+    enrolment_id: int | None = None
+    ctr: int | None = None
+    at: int = _big()
 
 
 class Correction(SQLModel, table=True):

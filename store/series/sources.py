@@ -15,12 +15,14 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
 from devices.messages import Via
+from devices.proofs import Proof
 from rules.clocks import timing
 from rules.promises import Trust
 from store.entries import EntryKind, ViaCode
 from store.series import lines
 from store.series.ports import Reject
 from store.tables import Cursor, Sample, SeriesReject
+from store.taps import REPLAYED_SQL, proof_of
 
 CURSOR = Cursor.__table__  # type: ignore[attr-defined]
 SAMPLE = Sample.__table__  # type: ignore[attr-defined]
@@ -114,6 +116,7 @@ _CHECKINS = text(f"""
     SELECT entry.id AS position, site.slug AS site, checkpoint.slug AS checkpoint,
            device.slug AS device, person.slug AS person, entry.epoch, entry.seq, entry.via,
            coalesce(correction.at, entry.at) AS at, entry.sent, entry.received_at, entry.body,
+           checkpoint.proof AS asked, tap.proof, {REPLAYED_SQL} AS replayed,
            arrival.after AS arrived_after, correction.how
       FROM entry
       JOIN site ON site.id = entry.site_id
@@ -122,9 +125,10 @@ _CHECKINS = text(f"""
       LEFT JOIN person ON person.id = entry.person_id
       LEFT JOIN arrival ON arrival.id = entry.arrival_id
       LEFT JOIN correction ON correction.entry_id = entry.id
+      LEFT JOIN tap ON tap.entry_id = entry.id
      WHERE entry.id > :after AND entry.id <= :top AND entry.kind = {EntryKind.CHECKIN.value}
      ORDER BY entry.id LIMIT :limit
-""")  # noqa: S608 - the number is ours
+""")  # noqa: S608 - the words are ours
 
 
 class _Carried(msgspec.Struct):
@@ -154,6 +158,9 @@ def _checkin(row: Any, now: Instant) -> str:
         sent,
         received_at,
         body,
+        asked,
+        proof,
+        replayed,
         after,
         how,
     ) = row
@@ -172,12 +179,19 @@ def _checkin(row: Any, now: Instant) -> str:
             received_at=received_at,
             battery=carried.bat,
             rssi=carried.rssi,
-            proven=_is_proven(at, sent, after, how),
+            proven=_is_dated(at, sent, after, how) and _is_there(asked, proof, replayed),
         )
     )
 
 
-def _is_proven(at: Instant, sent: Instant | None, after: Instant | None, how: str | None) -> bool:
+def _is_there(asked: str | None, proof: str | None, replayed: int) -> bool:
+    """Whether it proves as much as is asked there, and nothing that its tag says is wrong."""
+    if asked is None and proof is None:
+        return True
+    return proof_of(proof, replayed) is Proof.PROVEN
+
+
+def _is_dated(at: Instant, sent: Instant | None, after: Instant | None, how: str | None) -> bool:
     """Whether the time stands on something: a correction, or `sent` within the arrival's span."""
     if how is not None:
         return how != Trust.UNPROVEN

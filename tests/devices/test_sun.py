@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.sun import Mirrored, Proof, SunKeys, Tap, cmac, parse, verify
+from devices.proofs import Proof
+from devices.sun import Mirrored, SunKeys, Tap, cmac, parse, verify
 from devices.tagkeys import Keyring, MasterKey, diversified, sun_keys, tag_key
 from tests.devices.golden import CONTRACT
 

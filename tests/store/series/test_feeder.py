@@ -209,6 +209,35 @@ async def test_a_proven_time_stands_on_something(
     assert ("skew_ms" in point) is (sent is not None)
 
 
+@pytest.mark.parametrize(
+    ("asked", "proof", "proven"),
+    [
+        (None, None, True),
+        ("sun", None, False),
+        ("sun", "bare", False),
+        ("sun", "proven", True),
+        (None, "proven", True),
+        (None, "bad-mac", False),
+    ],
+)
+async def test_a_proven_point_proves_presence_where_that_is_asked(
+    ledger: Ledger, asked: str | None, proof: str | None, proven: bool
+) -> None:
+    """A bare UID is proven enough but where the checkpoint asks for more, or a message is wrong."""
+    ledger.arrival(after=NOON, before=NOON + 1_000, first_entry=1)
+    ledger.checkins(2, arrival_id=1, sent=NOON + 500)
+    with writing(ledger.engine) as connection:
+        connection.execute(text("UPDATE checkpoint SET proof = :proof"), {"proof": asked})
+    if proof is not None:
+        for entry in (1, 2):  # one tap, told twice
+            ledger.add(tables.Tap, entry_id=entry, proof=proof, enrolment_id=1, ctr=7, at=NOON)
+    memory = MemoryWriter()
+    await drain(feeder_of(ledger, memory))
+    first, second = sorted(memory.fields("checkin"), key=lambda point: point["seq"])
+    assert first["proven"] is proven
+    assert second["proven"] is (proven and proof is None)
+
+
 async def test_gaps_actions_and_sos_are_no_points_of_their_own(ledger: Ledger) -> None:
     """Only check-ins and rounds have points here; what else passes still moves the cursor."""
     gap = ledger.round(NOON, kind="gap")

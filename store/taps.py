@@ -1,0 +1,77 @@
+"""What check-ins prove, as the ledger keeps it.
+
+Of several reads with one enrolment and counter one alone is the tap: the one that came in first
+(by the marker before it, then by its device's time, then by its identity). Later ones are replays,
+whatever time they tell: else whoever copied a message could take a visit from the one who made it.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Integer, bindparam, insert, literal_column, select
+
+from devices.ids import Instant
+from devices.proofs import Proof, Proved
+from store.entries import EntryRow
+from store.prepared import Prepared
+from store.tables import Entry, Tap
+
+TAP = Tap.__table__  # type: ignore[attr-defined]
+ENTRY = Entry.__table__  # type: ignore[attr-defined]
+
+REPLAYED_SQL = f"""
+    tap.proof = '{Proof.PROVEN.value}' AND EXISTS (
+        SELECT 1 FROM tap AS other
+          JOIN entry AS its ON its.id = other.entry_id
+          JOIN arrival AS came ON came.id = its.arrival_id
+         WHERE other.enrolment_id = tap.enrolment_id AND other.ctr = tap.ctr
+           AND other.entry_id <> tap.entry_id AND other.proof = '{Proof.PROVEN.value}'
+           AND (came."after", its.at, its.device_id, its.epoch, its.seq)
+             < (arrival."after", entry.at, entry.device_id, entry.epoch, entry.seq))
+"""  # noqa: S608  (our own words)
+REPLAYED = literal_column(REPLAYED_SQL, Integer)
+"""Whether another read came first with the same counter; of `tap` with its `entry`, `arrival`."""
+
+_WRITE = Prepared(insert(TAP), columns=("entry_id", "proof", "enrolment_id", "ctr", "at"))
+_SAME = Prepared(
+    select(ENTRY.c.site_id, ENTRY.c.checkpoint_id, ENTRY.c.at)
+    .join(TAP, TAP.c.entry_id == ENTRY.c.id)
+    .where(
+        TAP.c.enrolment_id == bindparam("enrolment"),
+        TAP.c.ctr == bindparam("ctr"),
+        TAP.c.entry_id != bindparam("entry"),
+    )
+)
+
+
+class Rival(NamedTuple):
+    """Where and when another read told the same tap."""
+
+    site_id: int
+    checkpoint_id: int | None
+    told_at: Instant
+
+
+def keep(connection: Connection, row: EntryRow, proved: Proved) -> tuple[Rival, ...]:
+    """Write down what a new check-in proves.
+
+    Returns the other reads that tell the same tap: which of them counts may be another one now.
+    """
+    _WRITE.run(
+        connection,
+        entry_id=row.id,
+        proof=proved.proof.value,
+        enrolment_id=proved.enrolment_id,
+        ctr=proved.ctr,
+        at=row.at,
+    )
+    if proved.enrolment_id is None:
+        return ()
+    same = {"enrolment": proved.enrolment_id, "ctr": proved.ctr, "entry": row.id}
+    return tuple(map(Rival._make, _SAME.all(connection, **same)))
+
+
+def proof_of(proof: str | None, replayed: int | None) -> Proof:
+    """What a read proves, by its row of `tap` (None: it has none) and `REPLAYED`."""
+    if proof is None:
+        return Proof.BARE
+    return Proof.REPLAYED if replayed else Proof(proof)

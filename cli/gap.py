@@ -31,7 +31,7 @@ def list_(
 
 
 def _columns(look: "Look") -> "list[Column]":
-    from cli.output import VERDICTS, Column, mark
+    from cli.output import Column, verdict
 
     def stretches(row: Any) -> str:
         return ", ".join(_stretch(look, row, stretch) for stretch in row.stretches)
@@ -46,7 +46,11 @@ def _columns(look: "Look") -> "list[Column]":
             zh="点位",
             cell=lambda row: look.names.checkpoint(row.site, row.checkpoint),
         ),
-        Column(en="verdict", zh="结论", cell=lambda row: mark(VERDICTS, row.verdict, look.lang)),
+        Column(
+            en="verdict",
+            zh="结论",
+            cell=lambda row: verdict(row.verdict, row.scored, look.lang),
+        ),
         Column(en="overdue since", zh="超时", cell=stretches, fold=True),
     ]
 

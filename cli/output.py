@@ -67,6 +67,12 @@ def mark(marks: Marks, value: str, lang: str) -> Text:
     return Text(f"{sign} {zh if lang == 'zh' else en}".strip(), style=style)
 
 
+def verdict(value: str, scored: bool, lang: str) -> Text:
+    """How something owed stands, and whether that counts in no score."""
+    said = mark(VERDICTS, value, lang)
+    return said if scored else said + Text("，不计分" if lang == "zh" else ", not scored")
+
+
 def console() -> Console:
     """Where tables go: coloured on a terminal only, 100 columns wide where nobody says."""
     if sys.stdout.isatty():

@@ -42,7 +42,7 @@ def list_(
 
 
 def _columns(look: "Look") -> "list[Column]":
-    from cli.output import VERDICTS, Column, mark
+    from cli.output import Column, verdict
 
     def missing(row: Any) -> str:
         gap = "、" if look.lang == "zh" else ", "
@@ -59,7 +59,11 @@ def _columns(look: "Look") -> "list[Column]":
         Column(en="period", zh="周期", cell=period),
         Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
         Column(en="plan", zh="计划", cell=lambda row: look.names.plan(row.site, row.plan)),
-        Column(en="verdict", zh="结论", cell=lambda row: mark(VERDICTS, row.verdict, look.lang)),
+        Column(
+            en="verdict",
+            zh="结论",
+            cell=lambda row: verdict(row.verdict, row.scored, look.lang),
+        ),
         Column(en="visits", zh="次数", cell=lambda row: f"{row.visited}/{row.expected}"),
         Column(en="met", zh="达标", cell=lambda row: look.time(row, "met_at")),
         Column(en="missing", zh="缺", cell=missing, fold=True),

@@ -107,7 +107,8 @@ def _decide(
 
 
 def _columns(look: "Look") -> "list[Column]":
-    from cli.output import VERDICTS, Column, mark
+    from cli.output import Column
+    from cli.output import verdict as told
 
     def missing(row: Any) -> str:
         gap = "、" if look.lang == "zh" else ", "
@@ -116,7 +117,7 @@ def _columns(look: "Look") -> "list[Column]":
     def verdict(row: Any) -> Any:
         """Of one not judged yet whether it is open, or due: neither alarms anybody."""
         shown = row.phase if row.phase in ("open", "due") else row.verdict
-        return mark(VERDICTS, shown, look.lang)
+        return told(shown, row.scored, look.lang)
 
     def visited(row: Any) -> str:
         judged = row.revision > 0

@@ -58,7 +58,10 @@ class CheckinPoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundPoint:
-    """A round's latest verdict. `key` is the round's id; `late` counts late reads."""
+    """A round's latest verdict. `key` is the round's id; `late` counts late reads.
+
+    `scored` false: nobody had told the class of its day, so it counts in no score.
+    """
 
     site: str
     plan: str
@@ -69,6 +72,7 @@ class RoundPoint:
     visited: int
     late: int
     revision: int
+    scored: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +176,7 @@ def round_(point: RoundPoint) -> str:
         f"round{_tag('plan', point.plan)}{_tag('site', point.site)}"
         f' round_id="{_text(point.key)}",verdict="{_text(point.verdict)}",{verdicts}'
         f",expected={point.expected}i,visited={point.visited}i,coverage={coverage!r}"
-        f",late={point.late}i,revision={point.revision}i"
+        f",late={point.late}i,revision={point.revision}i,scored={int(point.scored)}i"
         f" {_nanoseconds(point.due, point.key)}"
     )
 

@@ -38,7 +38,8 @@ class HourCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayCoverage:
-    """The mean coverage, 0 to 1, of the judged rounds due in the UTC day that begins at `day`."""
+    """The mean coverage, 0 to 1, of the rounds that are judged and scored, due in the UTC day from
+    `day` on."""
 
     day: Instant
     coverage: float
@@ -134,7 +135,7 @@ _COVERAGE_PER_DAY = f"""
       FROM site
       JOIN obligation ON obligation.site_id = site.id
      WHERE (site.slug = :site OR :site IS NULL)
-       AND obligation.kind = 'round' AND obligation.standing <> 'pending'
+       AND obligation.kind = 'round' AND obligation.standing <> 'pending' AND obligation.scored
        AND obligation.opens >= :since - {LONGEST_MS} AND obligation.opens < :until
        AND obligation.due >= :since AND obligation.due < :until
      GROUP BY day ORDER BY day
@@ -168,7 +169,7 @@ class InfluxQuestions:
         """See `Questions`."""
         rows = await self._ask(
             'SELECT mean("coverage") AS "coverage", count("coverage") AS "rounds" FROM "round"',
-            _span(site, since, until),
+            _span(site, since, until) + ' AND "scored" = 1',
             "GROUP BY time(1d) fill(none)",
         )
         return [

@@ -206,7 +206,7 @@ _ROUNDS_TOP = text("SELECT max(id) FROM verdict")
 _ROUNDS = text("""
     SELECT met.id AS position, site.slug AS site, plan.slug AS plan, obligation.key, obligation.due,
            obligation.expected, obligation.visited, latest.standing, latest.revision,
-           json_array_length(latest.late) AS late
+           obligation.scored, json_array_length(latest.late) AS late
       FROM verdict met
       JOIN obligation ON obligation.id = met.obligation_id
       JOIN verdict latest ON latest.obligation_id = obligation.id
@@ -232,6 +232,7 @@ def _round(row: Row[Any], now: Instant) -> str:
             visited=row.visited,
             late=row.late,
             revision=row.revision,
+            scored=bool(row.scored),
         )
     )
 

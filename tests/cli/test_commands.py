@@ -1,8 +1,10 @@
 """The commands: rows for scripts, exit codes, what is said when something is wrong."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,20 @@ def test_tables_fit_and_are_aligned(filled: Gridbeat, listing: str, lang: str) -
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert {cell_len(line) for line in done.stdout.splitlines()} <= set(range(101))
+
+
+@pytest.mark.parametrize("listing", ["round", "gap"])
+def test_what_is_not_scored_is_listed_as_such(tmp_path: Path, listing: str) -> None:
+    """Where nobody had told the class of its day, a listing says that it counts in no score."""
+    fill(tmp_path)
+    gridbeat = Gridbeat(folder=tmp_path)
+    assert "not scored" not in gridbeat(listing, "list", "--lang", "en").stdout
+    with closing(sqlite3.connect(tmp_path / "gridbeat.db")) as ledger, ledger:
+        ledger.execute("UPDATE obligation SET scored = 0")
+    assert ", not scored" in gridbeat(listing, "list", "--lang", "en").stdout
+    assert "，不计分" in gridbeat(listing, "list", "--lang", "zh").stdout
+    rows = json.loads(gridbeat(listing, "list", "--json").stdout)
+    assert {row["scored"] for row in rows} == {False}
 
 
 def test_dates_are_the_sites_own(filled: Gridbeat) -> None:

@@ -92,7 +92,7 @@ class Ledger:
         with writing(self.engine) as connection:
             connection.execute(insert(_table(tables.Entry)), rows)
 
-    def round(self, opens: int, *, site: int = 1, kind: str = "round") -> int:
+    def round(self, opens: int, *, site: int = 1, kind: str = "round", scored: bool = True) -> int:
         """A round of half an hour with 5 minutes' grace; returns its obligation's id."""
         number = next(self._counter)
         with writing(self.engine) as connection:
@@ -109,6 +109,7 @@ class Ledger:
                 due=opens + 35 * MINUTE,
                 wake=opens + 35 * MINUTE,
                 expected=len(ROUTE),
+                scored=scored,
             )
 
     def verdict(self, obligation: int, standing: str, *, visited: int = 0, late: int = 0) -> None:

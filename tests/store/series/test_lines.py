@@ -64,12 +64,13 @@ GOLDEN = [
                 visited=1,
                 late=1,
                 revision=2,
+                scored=True,
             )
         ),
         "round,plan=night,site=school-01 "
         'round_id="school-01/night/2026-09-01T04:00:00Z",verdict="incomplete",completed=0i,'
         "incomplete=1i,missed=0i,unknown=0i,excused=0i,expected=3i,visited=1i,"
-        "coverage=0.3333333333333333,late=1i,revision=2i 1788235200000706410",
+        "coverage=0.3333333333333333,late=1i,revision=2i,scored=1i 1788235200000706410",
     ),
     (
         lines.event(
@@ -241,6 +242,7 @@ def test_coverage_is_a_share(visited: int, expected: int) -> None:
         visited=min(visited, expected),
         late=0,
         revision=1,
+        scored=False,
     )
     coverage = parse(lines.round_(point)).fields["coverage"]
     assert isinstance(coverage, float)

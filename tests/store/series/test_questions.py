@@ -43,6 +43,7 @@ async def filled(
     request: pytest.FixtureRequest, ledger: Ledger, database: str
 ) -> AsyncIterator[Filled]:
     now = a_day(ledger)
+    ledger.verdict(ledger.round(NOON, site=2, scored=False), "missed")
     ledger.checkins(5, site=2, since=WRONG_CLOCK, arrival_id=1)
     for entry in range(131, 136):
         ledger.add(tables.Correction, entry_id=entry, site_id=2, at=NOON + 90 * MINUTE, how="ahead")
@@ -83,7 +84,7 @@ async def test_a_span_holds_its_beginning_and_not_its_end(filled: Filled) -> Non
 
 
 async def test_coverage_per_day(filled: Filled) -> None:
-    """The mean over judged rounds; what is pending or a gap does not count."""
+    """The mean over judged rounds; what is pending, a gap or not scored does not count."""
     filled.ledger.round(NOON)
     ask = filled.questions.coverage_per_day
     both = round((2 + 1 + 2 + 1 + 2) / 2 / 11, 6)

@@ -1,12 +1,12 @@
 """Rounds of the series tell whether they are scored: the points that are there are written again.
 
-Revision ID: 0009
+Revision ID: 0011
 """
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:

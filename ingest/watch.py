@@ -20,7 +20,7 @@ from ingest.clock import SystemClock, TickClock
 from ingest.judged import Judged
 from ingest.ledger import Ledger
 from rules import obligations as rule
-from rules.events import Notice, follow
+from rules.events import EventState, Notice, follow
 from rules.oddities import unproven
 from rules.promises import Flip, Known, Standing, Verdict
 from store import decisions, obligations
@@ -156,8 +156,7 @@ class Watch:
             if monotonic() > enough:
                 return True, told
             try:
-                verdict, flip, late = self._look(connection, row, until, waited=waited)
-                notices = self._follow(connection, row, flip)
+                verdict, flip, told_of = self._look(connection, row, until, waited=waited)
             except DBAPIError:
                 raise
             except Exception as error:  # whatever a rule raises is that obligation's alone
@@ -167,16 +166,16 @@ class Watch:
             if flip is None:
                 obligations.put_off(connection, row, verdict.wake)
             else:
-                told += self._write(connection, row, verdict, notices)
-            told += raise_notices(connection, late, self._clock.now(), self._channel)
+                told += self._write(connection, row, verdict, told_of[0])
+            told += raise_notices(connection, told_of[1], self._clock.now(), self._channel)
         return len(rows) == PAGE, told
 
     def _look(
         self, connection: Connection, row: Row[*tuple[Any, ...]], until: Instant, *, waited: bool
-    ) -> tuple[Verdict, Flip | None, Sequence[Notice]]:
+    ) -> tuple[Verdict, Flip | None, tuple[Sequence[Notice], Sequence[Notice]]]:
         """Derive the verdict again from the facts, and how it differs from the one that holds.
 
-        And what is to be told of late reads whose time nobody can vouch for.
+        And what is to be told: of the change, and of late reads whose time nobody can vouch for.
         """
         promise = self._plans.promise(connection, row)
         last = obligations.last_verdict(connection, row)
@@ -209,11 +208,15 @@ class Watch:
             raise ValueError(f"to be looked at again at {verdict.wake}, which is past at {until}")
         odd = rule.unproven(promise, reads, known.siblings)
         late = [unproven(promise.site, read) for read in odd]
-        return verdict, rule.flip(promise, last, verdict), late
+        flip = rule.flip(promise, last, verdict)
+        notices = self._follow(connection, row, flip)
+        if flip is not None and rule.old_news(flip, reads):
+            notices = [replace(one, quiet=one.state is EventState.OPEN) for one in notices]
+        return verdict, flip, (notices, late)
 
     def _follow(
         self, connection: Connection, row: Row[*tuple[Any, ...]], flip: Flip | None
-    ) -> tuple[Notice, ...]:
+    ) -> Sequence[Notice]:
         if flip is None:
             return ()
         return follow(flip, self._plans.of(connection, row.plan_version_id))

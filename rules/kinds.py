@@ -75,7 +75,8 @@ class Notice:
     """What is to be told: the ledger makes it the next revision of (kind, subject).
 
     `at`: when it became true. `site` None: the event is of no site (`all` on the wire).
-    A notice equal in state and data to the revision that holds says nothing new.
+    A notice equal in state and data to the revision that holds says nothing new. `quiet`: it is
+    kept and listed, but told on no channel.
     """
 
     kind: EventKind
@@ -87,6 +88,7 @@ class Notice:
     message_zh: str
     message_en: str
     data: Mapping[str, Any] = field(default_factory=dict)
+    quiet: bool = False
 
 
 def event_id(kind: str, subject: str, revision: int) -> str:

@@ -70,7 +70,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """A read of a checkpoint's tag. `at`: as it holds, corrected where its clock was wrong."""
+    """A read of a checkpoint's tag. `at`: as it holds, corrected where its clock was wrong.
+
+    `imported`: it came from a file, so that its marks are no alarm.
+    """
 
     identity: str
     tag: str
@@ -78,6 +81,7 @@ class Seen:
     device: str
     person: str | None
     at: Instant
+    imported: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,7 @@ __all__ = [
     "Wait",
     "flip",
     "gap_key",
+    "old_news",
     "round_key",
     "serves",
     "settle",
@@ -149,8 +150,20 @@ def flip(obligation: Obligation, last: Verdict | None, verdict: Verdict) -> Flip
     return Flip(obligation=obligation, was=last, now=verdict) if told else None
 
 
+def old_news(flip: Flip, reads: Iterable[Read]) -> bool:
+    """Whether a verdict that was given is another because of a file that was imported after due.
+
+    What it opens is kept, and is no alarm any more: who imported it knows, and the amendment tells.
+    """
+    was, due = flip.was, flip.obligation.due
+    judged = was is not None and was.standing is not Standing.PENDING
+    return judged and any(read.trust is Trust.IMPORTED and read.after >= due for read in reads)
+
+
 def why_waiting(read: Read) -> Wait | None:
     """Why late evidence does not count by itself; None where it does (contract §6)."""
+    if read.trust is Trust.IMPORTED:
+        return Wait.IMPORTED
     if read.trust not in (Trust.TRUSTED, Trust.UPTIME):
         return Wait.CLOCK_UNPROVEN
     return None if read.cut_off else Wait.NOT_CUT_OFF

@@ -80,6 +80,7 @@ class Trust(StrEnum):
     SLOW = "slow"
     UPTIME = "uptime"
     UNPROVEN = "unproven"
+    IMPORTED = "imported"
 
 
 class Wait(StrEnum):
@@ -87,6 +88,7 @@ class Wait(StrEnum):
 
     CLOCK_UNPROVEN = "clock-unproven"
     NOT_CUT_OFF = "not-cut-off"
+    IMPORTED = "imported"
 
 
 APART_MS = 60_000

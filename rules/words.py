@@ -68,6 +68,9 @@ TRUSTS: Mapping[Trust, Words] = {
         "the device's clock was wrong; its time was counted by how long the device had been on",
     ),
     Trust.UNPROVEN: Words("时间无法核实", "the time is not proven"),
+    Trust.IMPORTED: Words(
+        "由文件导入，时间未经核对", "imported from a file; nobody compared its clock"
+    ),
 }
 
 WAITS: Mapping[Wait, Words] = {
@@ -78,6 +81,10 @@ WAITS: Mapping[Wait, Words] = {
     Wait.NOT_CUT_OFF: Words(
         "到期后才收到，而设备当时可以上报，等待人工复核",
         "it came after due although its device could have told: it waits for review",
+    ),
+    Wait.IMPORTED: Words(
+        "到期后由文件导入，等待人工复核",
+        "it was imported from a file after due: it waits for review",
     ),
 }
 

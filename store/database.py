@@ -32,7 +32,7 @@ from devices.ids import Instant
 from store.addresses import database_path
 from store.tables import LedgerIdentity
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+REVISIONS = tuple(f"{number:04}" for number in range(1, 13))
 """The schema's revisions, oldest first; the last is the one this program works with."""
 
 BUSY_TIMEOUT_MS = 10_000

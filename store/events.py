@@ -88,7 +88,7 @@ def raise_notices(
                 "message": {"zh": notice.message_zh, "en": notice.message_en},
                 "data": data,
             },
-            channel,
+            None if notice.quiet else channel,
         )
         written += 1
     return written
@@ -210,10 +210,11 @@ def _site_id(connection: Connection, slug: str | None) -> int | None:
 
 
 def _write(
-    connection: Connection, values: dict[str, Any], channel: str = MQTT
+    connection: Connection, values: dict[str, Any], channel: str | None = MQTT
 ) -> Mapping[str, Any]:
     values["event_id"] = event_id(values["kind"], values["subject"], values["revision"])
     ((row,),) = _RAISE.all(connection, **values)
-    rank = RANKS[Severity(values["severity"])]
-    _TELL.run(connection, channel=channel, rank=rank, event_row=row)
+    if channel is not None:
+        rank = RANKS[Severity(values["severity"])]
+        _TELL.run(connection, channel=channel, rank=rank, event_row=row)
     return {"id": row, **values}

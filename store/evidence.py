@@ -9,7 +9,7 @@ from devices.ids import Identity, Instant
 from rules.clocks import timing
 from rules.promises import ByTag, Do, Obligation, Quota, Read, Round, Trust
 from store.decisions import of_read
-from store.entries import EntryKind
+from store.entries import EntryKind, ViaCode
 from store.holdings import TOLD, Rounds, Tag, tags_before
 from store.prepared import Prepared
 from store.presence import anything_arrived, reachable_through
@@ -50,6 +50,7 @@ _COLUMNS = (
     DEVICE.c.slug.label("device"),
     PERSON.c.slug.label("person"),
     ENTRY.c.body,
+    ENTRY.c.via,
     TAP.c.proof,
     REPLAYED.label("replayed"),
 )
@@ -136,7 +137,7 @@ def read_of(
 def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Rounds | None) -> Read:
     # Every read of a round comes through here; a row's names would cost more than all the rest.
     entry_id, device_id, epoch, seq, told_at, sent, received_at, after, before = row[:9]
-    corrected, how, checkpoint, device, person, body, proof, replayed = row[9:]
+    corrected, how, checkpoint, device, person, body, via, proof, replayed = row[9:]
     at = told_at if corrected is None else corrected
     late = after >= due
     identity = str(Identity(device, epoch, seq))
@@ -150,7 +151,7 @@ def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Roun
         person=person,
         at=at,
         told_at=told_at,
-        trust=trust_of(how, told_at, sent, after, before),
+        trust=trust_of(how, told_at, sent, after, before, via),
         after=after,
         received_at=received_at,
         cut_off=late and not anything_arrived(connection, device_id, at, due),
@@ -185,17 +186,27 @@ def _tag_counts(connection: Connection, device_id: int, tag: Tag, due: Instant) 
     decision = of_read(connection, tag.entry_id, "")
     if decision is not None:
         return decision.do is Do.ACCEPT
-    trust = trust_of(tag.how, tag.told_at, tag.sent, tag.after, tag.before)
+    trust = trust_of(tag.how, tag.told_at, tag.sent, tag.after, tag.before, tag.via)
     vouched = trust in (Trust.TRUSTED, Trust.UPTIME)
     return vouched and not anything_arrived(connection, device_id, tag.at, due)
 
 
 def trust_of(
-    how: str | None, at: Instant, sent: Instant | None, after: Instant, before: Instant | None
+    how: str | None,
+    at: Instant,
+    sent: Instant | None,
+    after: Instant,
+    before: Instant | None,
+    via: int | None = None,
 ) -> Trust:
-    """As it was found when the span closed; what has no correction is right, or not proven."""
+    """As it was found when the span closed; what has no correction is right, or not proven.
+
+    What an import tells without `sent` has a trust of its own: the import itself was told.
+    """
     if how is not None:
         return Trust(how)
+    if sent is None and via == ViaCode.IMPORT.value:
+        return Trust.IMPORTED
     found = timing(at, sent, after, before).trust
     return found if found is Trust.TRUSTED else Trust.UNPROVEN
 

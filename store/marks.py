@@ -6,7 +6,7 @@ that times no longer move, the site is looked at around it, and what changed is 
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select
@@ -32,7 +32,7 @@ from rules.oddities import marked, unmarked
 from rules.promises import Obligation as Promise
 from rules.promises import Round
 from store import replays
-from store.entries import EntryKind, EntryRow
+from store.entries import EntryKind, EntryRow, ViaCode
 from store.evidence import CHECKPOINT, CORRECTION, DEVICE, ENTRY, PERSON
 from store.holdings import HELD, Rounds, with_holder
 from store.obligations import LONGEST_EARLY_MS, LONGEST_MS, OBLIGATION, SITE, Plans
@@ -272,25 +272,28 @@ def _changes(
             continue
         same = (MARK.c.entry_id == row.entry_id) & (MARK.c.kind == row.kind)
         connection.execute(delete(MARK).where(same))
-        identity = _identity(connection, row.entry_id)
-        notices.append(unmarked(site, key[1], identity, row.at, row.data))
+        identity, imported = _identity(connection, row.entry_id)
+        over = unmarked(site, key[1], identity, row.at, row.data)
+        notices.append(replace(over, quiet=imported))
     for (entry, kind), mark in here.items():
         data = dict(marked(site, mark).data)
         values = {"site_id": site_id, "at": mark.read.at, "data": data}
         new = upsert(MARK).values(entry_id=entry, kind=kind.value, **values)
         written = new.on_conflict_do_update(index_elements=["entry_id", "kind"], set_=values)
         connection.execute(written)
-        notices.append(marked(site, mark))
+        notices.append(replace(marked(site, mark), quiet=mark.read.imported))
     return notices
 
 
-def _identity(connection: Connection, entry_id: int) -> str:
+def _identity(connection: Connection, entry_id: int) -> tuple[str, bool]:
+    """What an entry is called, and whether it was imported."""
     query = (
-        select(DEVICE.c.slug, ENTRY.c.epoch, ENTRY.c.seq)
+        select(DEVICE.c.slug, ENTRY.c.epoch, ENTRY.c.seq, ENTRY.c.via)
         .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
         .where(ENTRY.c.id == entry_id)
     )
-    return str(Identity(*connection.execute(query).one()))
+    *identity, via = connection.execute(query).one()
+    return str(Identity(*identity)), via == ViaCode.IMPORT
 
 
 def _rounds(
@@ -315,6 +318,7 @@ _SEEN = (
         ENTRY.c.epoch,
         ENTRY.c.seq,
         ENTRY.c.tag,
+        ENTRY.c.via,
         CHECKPOINT.c.slug.label("checkpoint"),
         PERSON.c.slug.label("person"),
         ENTRY.c.at,
@@ -365,6 +369,7 @@ def _seen(
                 device=row.device,
                 person=person(row),
                 at=row.at if row.corrected is None else row.corrected,
+                imported=row.via == ViaCode.IMPORT,
             ),
             row.id,
         )

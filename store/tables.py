@@ -818,6 +818,16 @@ class Substitution(SQLModel, table=True):
     entry_id: int
 
 
+class ImportMap(SQLModel, table=True):
+    """How the files of some vendor's software are read, by a name (`desk.wandmaps`)."""
+
+    __tablename__ = "import_map"
+    name: str = Field(primary_key=True)
+    document: Any = _json()
+    author: str
+    saved_at: int = _big()
+
+
 # What the series is fed from ---------------------------------------------------------------------
 
 

@@ -91,6 +91,7 @@ def filters(devices: Iterable[tuple[str, str]]) -> tuple[str, ...]:
             {
                 pattern.format(address, base=zigbee2mqtt.base_of(address))
                 for protocol, address in devices
+                if protocol in ADAPTERS  # wands are read from files
                 for pattern in ADAPTERS[protocol].filters
             }
         )

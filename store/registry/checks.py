@@ -4,9 +4,12 @@ A name that the file does not explain may stand in the ledger: people and grid n
 many files. What belongs to a site that this file does not name cannot be taken away by it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from typing import NamedTuple
 
+from devices import wands
 from devices.adapters.table import ADAPTERS
 from rules.durations import format_duration
 from rules.plans import Window
@@ -95,8 +98,8 @@ def _addresses(document: Document, holding: Holding) -> Found:
 
 
 def _address(device: DeviceSpec) -> Found:
-    adapter = ADAPTERS.get(device.protocol)
-    if adapter is None:
+    form = _address_form(device.protocol)
+    if form is None:
         if device.address is not None:
             yield Problem(
                 device.address.line,
@@ -106,14 +109,29 @@ def _address(device: DeviceSpec) -> Found:
     elif device.address is None:
         yield Problem(
             device.line,
-            f"device '{device.slug}' needs an `address`: {adapter.example}",
+            f"device '{device.slug}' needs an `address`: {form.example}",
         )
-    elif not adapter.address.fullmatch(device.address.text):
+    elif not form.address.fullmatch(device.address.text):
         yield Problem(
             device.address.line,
             f"device '{device.slug}': '{device.address.text}' is no address of "
-            f"{device.protocol}: write {adapter.example}",
+            f"{device.protocol}: write {form.example}",
         )
+
+
+class _Form(NamedTuple):
+    """What an address is, as a pattern and in words."""
+
+    address: re.Pattern[str]
+    example: str
+
+
+def _address_form(protocol: str) -> _Form | None:
+    """Of a reader that is not of our contract; None where the device's id is its address."""
+    if protocol == wands.PROTOCOL:
+        return _Form(wands.MACHINE, wands.EXAMPLE)
+    adapter = ADAPTERS.get(protocol)
+    return None if adapter is None else _Form(adapter.address, adapter.example)
 
 
 def _tags_once(document: Document, _: Holding) -> Found:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from devices import wands
 from devices.adapters.table import ADAPTERS
 from rules.calendar import Calendar, DayClass
 from rules.holders import Hold
@@ -38,7 +39,7 @@ class Proof(StrEnum):
 PATROL = "patrol"
 """The protocol of a device that speaks our contract; every other names an adapter."""
 
-PROTOCOLS = (PATROL, *ADAPTERS)
+PROTOCOLS = (PATROL, wands.PROTOCOL, *ADAPTERS)
 
 
 class Named(NamedTuple):

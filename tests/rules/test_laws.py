@@ -341,7 +341,12 @@ BREAKS = [
     ("round", DOOR, "if clock < obligation.due:", "if clock <= obligation.due:"),
     ("round", DOOR, "serves(read.at, rounds) is obligation", "True"),
     ("round", DOOR, "key=lambda row: row[:3]", "key=lambda row: row[1:3]"),
-    ("round", DOOR, "read for read in counted if read.after < obligation.due", "*counted"),
+    (
+        "round",
+        DOOR,
+        "_as_it_was(read) for read in counted if read.after < obligation.due",
+        "*counted",
+    ),
     ("round", BENCH, "name not in evidence or", "not evidence or"),
     ("gap", BENCH, "if breached >= obligation.closes:", "if breached > obligation.closes:"),
     ("gap", BENCH, "raised = breached + terms.grace", "raised = breached"),

@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from cli import access
-from cli.options import Json, Language, Since, Site, Until, asked, group, language, settings, wall
+from cli.options import (
+    Author,
+    Json,
+    Language,
+    Since,
+    Site,
+    Until,
+    asked,
+    by,
+    group,
+    language,
+    settings,
+    wall,
+)
 
 app = group()
 
@@ -41,6 +54,38 @@ def show_(
     from cli.devices import show_device
 
     show_device(settings(context), id_, wall(), as_json=json, lang=language(lang))
+
+
+@app.command()
+def message(
+    context: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="DEVICE", help="The device's id.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What its holder is to read.")],
+    severity: Annotated[
+        str, typer.Option("--severity", help="critical, high, medium, low or info.")
+    ] = "info",
+    author: Author = None,
+    wait: Annotated[int, typer.Option("--wait", help="Seconds to wait for the service.")] = 5,
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Send words to who holds a device; who sent them, and when, is written down."""
+    import time
+
+    from cli.devices import tell_sent
+    from desk.ledger import opened, present
+    from desk.words import send, told
+
+    until = time.monotonic() + wait
+
+    def once_more() -> bool:
+        time.sleep(0.1)
+        return time.monotonic() < until
+
+    with opened(settings(context)) as engine:
+        sent = send(engine, id_, text, severity, by(author, present(engine, wall())))
+        taken = told(engine, sent, once_more)
+        tell_sent(engine, sent, taken, wall(), as_json=json, lang=language(lang))
 
 
 for command in (access.enroll, access.rotate, access.suspend, access.resume, access.retire):

@@ -1,8 +1,10 @@
 """How devices are listed and shown: with the age of what is known of them."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
+from sqlalchemy import Engine
 
 from cli.listing import Look
 from cli.output import SEVERITIES, STATES, Column, Marks, emit, mark, note, say
@@ -11,6 +13,7 @@ from desk.ledger import opened
 from desk.listing import as_json as row_json
 from desk.names import Names, names
 from desk.times import ago, rfc3339, short, span
+from desk.words import Sent
 from devices.ids import Instant
 
 if TYPE_CHECKING:
@@ -118,6 +121,7 @@ def _more(found: DeviceFile) -> dict[str, object]:
         "alarms": dated(found.alarms),
         "turns": dated(found.turns),
         "firmwares": dated(found.versions),
+        "messages": [row_json(message) for message in found.messages],
     }
 
 
@@ -149,6 +153,7 @@ def _lines(found: DeviceFile, called: Names, lang: str) -> list[tuple[str, str]]
             for alarm in found.alarms
         ),
         *(("状态变化" if zh else "turned", _turn(t.online, when(t.at), zh)) for t in found.turns),
+        *(("消息" if zh else "message", _message(m, when, zh)) for m in found.messages),
         ("发证" if zh else "enrolled", when(row.enrolled_at)),
         ("暂停" if zh else "suspended", when(row.suspended_at)),
         ("停用" if zh else "retired", when(row.retired_at)),
@@ -178,6 +183,31 @@ def _alarm(alarm: Any, since: str | None, lang: str) -> str:
     return f"{severity.plain}  {alarm.message[lang]}  {state.plain}  {since}"
 
 
+def _message(message: Any, when: Callable[[Instant | None], str | None], zh: bool) -> str:
+    told = when(message.told_at)
+    waits = "等待发送" if zh else "waits to be sent"
+    return f"“{message.text}”  {message.author}  {waits if told is None else told}"
+
+
 def _turn(online: bool, when: str | None, zh: bool) -> str:
     words = ("上线" if online else "离线") if zh else ("came" if online else "went")
     return f"{words}  {when}"
+
+
+def tell_sent(
+    engine: Engine, sent: Sent, taken: Instant | None, wall: Instant, *, as_json: bool, lang: str
+) -> None:
+    """Say whether the broker took a message, and whether its device is there to show it."""
+    row = device(engine, sent.device, wall).row
+    if as_json:
+        told = None if taken is None else rfc3339(taken, row.timezone)
+        emit({"id": sent.id, "device": sent.device, "site": sent.site, "told_at": told})
+        return
+    zh = lang == "zh"
+    waits = "已记录，服务运行后发送" if zh else "written: sent when the service runs"
+    went = "已发送" if zh else "sent"
+    say(f"{sent.id}  {waits if taken is None else went}")
+    if row.state != "online":
+        state = standing(row, wall, lang).plain
+        later = "上线后才会看到" if zh else "it shows the message when it is back"
+        note(f"{sent.device}: {state}; {later}")

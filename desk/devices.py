@@ -13,6 +13,7 @@ from desk.status import services
 from devices.ids import Instant
 from store.database import reading
 from store.listings import DEVICE, ENTRY, EVENT, Filter, devices
+from store.messages import latest
 from store.rows import DeviceRow
 from store.tables import DeviceAlarm, DeviceFirmware, Presence
 
@@ -52,6 +53,19 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A message that somebody sent to who holds it."""
+
+    id: str
+    text: str
+    severity: str
+    author: str
+    made_at: Instant
+    told_at: Instant | None
+    timezone: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFile:
     """A device as listed, and what else is known of it, the latest first."""
 
@@ -60,6 +74,7 @@ class DeviceFile:
     alarms: tuple[Alarm, ...]
     turns: tuple[Turn, ...]
     versions: tuple[Version, ...]
+    messages: tuple[Words, ...]
     read_at: Instant | None
 
 
@@ -82,6 +97,18 @@ def device(engine: Engine, id_: str, wall: Instant) -> DeviceFile:
             versions=tuple(
                 Version(at=r.at, firmware=r.firmware)
                 for r in connection.execute(_latest(FIRMWARE, key, FIRMWARE.c.id))
+            ),
+            messages=tuple(
+                Words(
+                    id=r.slug,
+                    text=r.text,
+                    severity=r.severity,
+                    author=r.author,
+                    made_at=r.made_at,
+                    told_at=r.told_at,
+                    timezone=row.timezone,
+                )
+                for r in latest(connection, key, LAST)
             ),
             read_at=connection.execute(
                 select(ENTRY.c.received_at)

@@ -19,11 +19,13 @@ from structlog.processors import JSONRenderer
 
 from devices import topics
 from devices.ids import Instant
+from ingest import messages
 from ingest.beginning import Begun, begin
 from ingest.claims import Standing
 from ingest.clock import SystemClock, TickClock
 from ingest.doubts import Doubts
 from ingest.gauges import Gauges
+from ingest.handouts import Handouts
 from ingest.health import Health
 from ingest.holding import Holding
 from ingest.http import serving
@@ -181,6 +183,7 @@ class Service:
             self._watch.make_up_for(begun.gap, begun.marker)
         self._doubts = Doubts(ledger, begun.clock, on_told=self._outbox.poke)
         self._doubts.poke()  # what an earlier run left
+        self._handouts = Handouts(self._source, ledger, begun.clock)
         self._rollcall = RollCall(
             ledger,
             begun.clock,
@@ -239,6 +242,7 @@ class Service:
             "outbox": self._outbox.run(),
             "doubts": self._doubts.run(),
             "rollcall": self._rollcall.run(),
+            "handouts": self._handouts.run(),
             "owing": self._keep_owing(),
             "outages": self._keep_outages(),
             "housekeeping": self._keep_house(),
@@ -286,6 +290,8 @@ class Service:
             self._marked.set()
             self._doubts.poke()
             self._rollcall.advance(committed.marker)
+        if committed.visits:
+            self._handouts.visited(committed.visits)
         if committed.touched:
             self._watch.poke()
         self._poke_series.set()
@@ -308,6 +314,7 @@ class Service:
         self._turns.put_nowait((connected, self._clock.now()))
 
     def _on_fresh_session(self, session: str) -> None:
+        self._handouts.everybody(forget=True)
         log.warning(
             "mqtt.session_lost",
             session=session,
@@ -354,8 +361,12 @@ class Service:
                 continue
             if self._owing.made_until is None and self._ticks:
                 await self._follow_registry(None)
+            made = self._owing.made_until
             await self._owing.make(known)
+            if self._owing.made_until != made:
+                self._handouts.everybody()
             self._watch.advance(known)
+            self._handouts.advance(known)
 
     async def _keep_outages(self) -> None:
         """Write when the broker was gone and when it was back, in the order in which it was."""
@@ -371,6 +382,7 @@ class Service:
             await self._check_disk()
             await self._check_clock()
             await self._retake()
+            await messages.tell(self._source, self._ledger, self._clock.now)
             self._health.outbox = await self._ledger.read(outbox_depth)
             if self._health.outbox > 0:  # another process may have written events, as `event ack`
                 self._outbox.poke()
@@ -452,6 +464,7 @@ class Service:
             self._rollcall.everybody()
             log.info("registry.followed", version=self._reader.picture.version)
             await self._follow_registry(before)
+            self._handouts.everybody()
 
     async def _follow_registry(self, before: Picture | None) -> None:
         if self._ticks and self._known is None:

@@ -61,6 +61,7 @@ class Committed:
     first_tick: Instant | None = None
     receipts: dict[Key, Covered] = field(default_factory=dict)
     photos: dict[str, list[str]] = field(default_factory=dict)
+    visits: set[tuple[int, int | None]] = field(default_factory=set)  # by site; None: any may be
     told: bool = False  # events wait in the outbox
     touched: bool = False  # judged obligations want another look
 
@@ -266,6 +267,7 @@ class _Batch:
     def _moved(self, moved: Moved) -> None:
         """Look again at what a read bore on and bears on, since its time was corrected."""
         self._touch(moved.site_id, moved.checkpoint_id, moved.at)
+        self._done.visits.add((moved.site_id, None))
         for at in (moved.told_at, moved.at):
             self._writer.marks.doubt(moved.site_id, at)
         if moved.checkpoint_id is None:
@@ -282,6 +284,8 @@ class _Batch:
             self._notices.append(_unproven(taken, proved.proof, proved.asked))
 
     def _touch(self, site_id: int, checkpoint_id: int | None, at: Instant) -> None:
+        if checkpoint_id is not None:
+            self._done.visits.add((site_id, checkpoint_id))
         touched = self._writer.judged.touch(self._connection, site_id, checkpoint_id, at)
         self._done.touched |= touched > 0
 

@@ -1,0 +1,152 @@
+"""Handouts: tells devices which rounds are open or about to be, and what is left to visit.
+
+A site is looked at when a checkpoint that was left is visited, when a round is about to open or
+closes, and when the registry moves. Only what differs from what the broker last took goes out, a
+page at a time: thousands of rounds that open together are told at the pace at which the broker
+takes them. What is remembered here is found again in the ledger after a restart.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from itertools import islice
+from time import monotonic
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from devices.ids import Instant
+from ingest.clock import SystemClock, TickClock
+from ingest.ledger import Ledger
+from ingest.source import Source
+from store import handouts
+from store.handouts import Change, Desk
+from store.obligations import Plans
+
+log = structlog.get_logger()
+
+PAGE = 50
+"""Sites looked at, and told, together."""
+RESTS = 3
+"""How much longer than a page took it rests: verdicts and check-ins go first."""
+TAKEN_WITHIN_S = 10.0
+RETRY_S = 1.0
+PUSH_BACK_MS = 300_000
+"""When a site whose look raised is looked at again; the others go on."""
+
+
+class Handouts:
+    """Tells the devices for one instance."""
+
+    def __init__(self, source: Source, ledger: Ledger, clock: SystemClock | TickClock) -> None:
+        self._source = source
+        self._ledger = ledger
+        self._clock = clock
+        self._plans = Plans()
+        self._known: Instant | None = None
+        self._everybody = True
+        self._forget = False
+        self._left: dict[int, frozenset[int]] = {}
+        self._wakes: list[tuple[Instant, int]] = []
+        self._wake_of: dict[int, Instant] = {}
+        self._visited: dict[int, None] = {}  # first come, first told
+        self._others: dict[int, None] = {}
+        self._some = asyncio.Event()
+
+    def visited(self, visits: Iterable[tuple[int, int | None]]) -> None:
+        """Checkpoints that were visited, by site; None where any may have been."""
+        for site_id, checkpoint_id in visits:
+            if checkpoint_id is None or checkpoint_id in self._left.get(site_id, ()):
+                self._visited[site_id] = None
+        if self._visited:
+            self._some.set()
+
+    def advance(self, known: Instant) -> None:
+        """The time is `known`, and everything that had arrived by then is committed."""
+        self._known = known
+        self._some.set()
+
+    def everybody(self, *, forget: bool = False) -> None:
+        """Plans or devices may be others; with `forget`, the broker has lost what it kept."""
+        self._everybody, self._forget = True, self._forget or forget
+        self._some.set()
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            if self._known is None:
+                continue
+            await self._gather()
+            while page := self._next_page():
+                begun = monotonic()
+                await self._tell(page)
+                await asyncio.sleep(RESTS * (monotonic() - begun))
+
+    async def _gather(self) -> None:
+        """Queue the sites that time, the registry or the broker want looked at."""
+        if self._forget:
+            await self._ledger.write(handouts.forget)
+            self._forget = False
+        if self._everybody:
+            self._everybody = False
+            self._others |= dict.fromkeys(await self._ledger.read(handouts.all_sites))
+        known = self._known or 0
+        while self._wakes and self._wakes[0][0] <= known:
+            wake, site_id = heappop(self._wakes)
+            if self._wake_of.get(site_id) == wake:
+                self._others[site_id] = None
+
+    def _next_page(self) -> list[int]:
+        """Visited sites before others."""
+        queue = self._visited or self._others
+        page = list(islice(queue, PAGE))
+        for site_id in page:
+            del queue[site_id]
+        return page
+
+    async def _tell(self, sites: Sequence[int]) -> None:
+        now = self._clock.now()
+        looked = await self._ledger.read(lambda c: self._look(c, sites, now))
+        for desk in looked:
+            self._left[desk.site_id] = desk.left
+            if desk.wake is not None:
+                self._wake_of[desk.site_id] = desk.wake
+                heappush(self._wakes, (desk.wake, desk.site_id))
+        changes = [change for desk in looked for change in desk.changes]
+        if changes:
+            await self._send(changes, now)
+
+    def _look(self, connection: Connection, sites: Sequence[int], now: Instant) -> list[Desk]:
+        looked = []
+        for site_id in sites:
+            try:
+                looked.append(handouts.look(connection, site_id, self._plans, now))
+            except DBAPIError:
+                raise
+            except Exception as error:  # whatever a plan raises is that site's alone
+                log.exception("handout.raised", site=site_id, error=str(error))
+                again = now + PUSH_BACK_MS
+                looked.append(Desk(site_id=site_id, changes=(), left=frozenset(), wake=again))
+        return looked
+
+    async def _send(self, changes: Sequence[Change], now: Instant) -> None:
+        sendings = [
+            (change, self._source.publish(change.topic, change.payload, qos=1, retain=True))
+            for change in changes
+        ]
+        enough = monotonic() + TAKEN_WITHIN_S
+        taken = [
+            change
+            for change, sending in sendings
+            if await sending.done(max(enough - monotonic(), 0))
+        ]
+        if taken:
+            await self._ledger.write(lambda c: handouts.told(c, taken, now))
+        if len(taken) < len(changes):
+            kept = frozenset(taken)
+            self._others |= {c.site_id: None for c in changes if c not in kept}
+            log.warning("handout.not_taken", devices=len(changes) - len(taken))
+            await asyncio.sleep(RETRY_S)

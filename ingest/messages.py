@@ -1,0 +1,37 @@
+"""Messages: a person's words leave for a device (`down/message`), and until the broker has them.
+
+One may be told twice (a crash between the broker's word and ours); its id is the same.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+
+from devices import codec, topics
+from devices.ids import Instant
+from devices.messages import Message, Severity
+from ingest.ledger import Ledger
+from ingest.source import Source
+from store import messages
+
+PAGE = 50
+TAKEN_WITHIN_S = 5.0
+
+
+async def tell(source: Source, ledger: Ledger, now: Callable[[], Instant]) -> None:
+    """Send what waits, at most a page."""
+    if not source.connected:
+        return
+    pending = await ledger.read(lambda c: messages.waiting(c, PAGE))
+    sendings = [
+        (item.id, source.publish(topics.message(item.site, item.device), _encoded(item), qos=1))
+        for item in pending
+    ]
+    enough = monotonic() + TAKEN_WITHIN_S
+    taken = [id_ for id_, sending in sendings if await sending.done(max(enough - monotonic(), 0))]
+    if taken:
+        await ledger.write(lambda c: messages.told(c, taken, now()))
+
+
+def _encoded(item: messages.Waiting) -> bytes:
+    message = Message(id=item.slug, text=item.text, severity=Severity(item.severity))
+    return codec.encode_message(message)

@@ -81,6 +81,11 @@ def _placed(topic: str, site: str, device: str, rest: list[str]) -> UpTopic | Ba
     )
 
 
+def is_ours(topic: str) -> bool:
+    """Whether a topic is of this contract; every other is a foreign reader's."""
+    return topic.startswith(f"{ROOT}/")
+
+
 def up_filter(kind: Kind) -> str:
     """The subscription for one kind from all devices."""
     return f"{ROOT}/+/+/up/{kind}" + ("/+" if kind is Kind.PHOTO else "")

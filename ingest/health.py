@@ -35,6 +35,12 @@ class Health:
             ["outcome"],
             registry=self._registry,
         )
+        self._ignored = Counter(
+            "gridbeat_ignored",
+            "What foreign readers said that is of no interest",
+            ["protocol", "why"],
+            registry=self._registry,
+        )
         self._messages = Counter("gridbeat_messages", "Messages received", registry=self._registry)
         self._lag = Gauge(
             "gridbeat_marker_age_seconds",
@@ -71,6 +77,8 @@ class Health:
         self._messages.inc(messages)
         for outcome in ("accepted", "duplicate", "quarantined"):
             self._records.labels(outcome).inc(getattr(committed, outcome))
+        for (protocol, why), count in committed.ignored.items():
+            self._ignored.labels(protocol, why).inc(count)
 
     def metrics(self, series_behind: int) -> bytes:
         """The exposition text of Prometheus."""

@@ -6,6 +6,7 @@ nothing more is taken, and the broker keeps the rest.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
+from ingest.foreign import Passed
 from ingest.health import Health
 from ingest.ledger import Ledger
 from ingest.reader import Item, Marked, Reader
@@ -86,7 +88,13 @@ class Pipeline:
 
     async def _take(self, deliveries: Sequence[Delivery]) -> Committed | None:
         items = [item for delivery in deliveries for item in self._read(delivery)]
-        return await self._commit(items, self._clock.now()) if items else Committed()
+        passed = [item for item in items if type(item) is Passed]
+        if passed:
+            items = [item for item in items if type(item) is not Passed]
+        committed = await self._commit(items, self._clock.now()) if items else Committed()
+        if committed is not None and passed:
+            committed.ignored = dict(Counter(passed))
+        return committed
 
     def _read(self, delivery: Delivery) -> Sequence[Item]:
         """The items of a delivery, in its place in the stream: a tick is now for what follows

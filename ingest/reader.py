@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from devices import codec, topics
+from devices.adapters.heard import Foreign
 from devices.codec import Bad, Photo, Record
 from devices.ids import Identity, Instant
 from devices.messages import CheckIn, Hazard, Sos, Status
@@ -22,6 +23,8 @@ from devices.proving import prove
 from devices.reasons import Reason
 from devices.tagkeys import Keyring
 from devices.topics import BadTopic, Kind, UpTopic
+from ingest import foreign
+from ingest.foreign import Passed, Placed, Refused, Surroundings, There
 from ingest.source import MAIN, SOS, Delivery
 from store.entries import EntryKind, EntryRow, ViaCode
 from store.picture import DeviceInfo, Picture, Place, SiteInfo
@@ -75,7 +78,7 @@ class Pictured(NamedTuple):
     received_at: Instant
 
 
-Item = Marked | Taken | Said | Pictured | Suspect
+Item = Marked | Taken | Said | Pictured | Suspect | Passed
 
 log = structlog.get_logger()
 
@@ -113,13 +116,16 @@ class Reader:
     """Reads deliveries with the picture of the registry that holds now; `picture` is replaced
     whole.
 
-    `marker`: the topic of what time is told by: our own markers, or the simulator's clock.
-    `keyring`: the master keys of tags that prove presence.
+    `marker`: the topic of what time is told by: our own markers, or the simulator's clock. `after`:
+    the last of them, which foreign readers without a clock are timed by. `radius_m`: how near to a
+    checkpoint a position is a visit. `keyring`: the master keys of tags that prove presence.
     """
 
     picture: Picture
     marker: str
     keyring: Keyring = field(default_factory=Keyring)
+    after: Instant | None = None
+    radius_m: int = 50
     _ways: dict[str, _Way] = field(default_factory=dict)
     _ways_of: Picture | None = None
 
@@ -130,7 +136,11 @@ class Reader:
             return
         topic, origin = self._way(delivery.topic)
         if isinstance(topic, BadTopic):
-            yield self._suspect(delivery, now, topic.site, topic.device, topic.reason, topic.detail)
+            if topics.is_ours(delivery.topic):
+                bad = topic.site, topic.device, topic.reason, topic.detail
+                yield self._suspect(delivery, now, *bad)
+            else:
+                yield from self._foreign(delivery, now, self.after)
             return
         if _read_elsewhere(topic.kind, delivery.session):
             return
@@ -171,7 +181,42 @@ class Reader:
         if isinstance(tick, Bad) or tick.now > LATEST_MARK:
             log.warning("marker.ignored", topic=delivery.topic, payload=repr(delivery.payload[:64]))
             return
+        self.after = tick.now
         yield Marked(tick.now)
+
+    def _foreign(self, delivery: Delivery, now: Instant, after: Instant | None) -> Iterator[Item]:
+        """The items of a foreign reader's message; `after`: it was not sent before that."""
+        message = Foreign(delivery.topic, delivery.payload, delivery.retained, now)
+        for found in foreign.read(Surroundings(self.picture, after, self.radius_m), message):
+            match found:
+                case Passed():
+                    yield found
+                case Refused(site, device, reason, detail):
+                    yield self._suspect(delivery, now, site, device, reason, detail)
+                case There(device_info, at_site, status):
+                    yield Said(device_info, at_site, status, delivery.retained, now)
+                case Placed():
+                    yield self._placed(delivery, now, found)
+
+    def _placed(self, delivery: Delivery, now: Instant, placed: Placed) -> Taken:
+        """A foreign reader's read or call; `body` says who tells its time."""
+        record, place = placed.record, placed.place or NOWHERE
+        tag = record.message.tag if isinstance(record.message, CheckIn) else None
+        row = self._row(_Origin(placed.device, placed.site), record, tag, place, now)
+        told = {**msgspec.json.decode(row.body or "{}"), **placed.told}
+        return Taken(
+            row=row._replace(body=msgspec.json.encode(told).decode()),
+            identity=record.identity,
+            message=record.message,
+            device=placed.device,
+            site=placed.site,
+            listens_at=placed.site.slug,
+            topic=delivery.topic,
+            raw=record.raw,
+            overtaking=False,
+            retained=delivery.retained,
+            unknown_tag=tag is not None and placed.place is None,
+        )
 
     def _origin(self, topic: UpTopic) -> _Origin | tuple[Reason, str]:
         device = self.picture.device(topic.device)

@@ -24,6 +24,7 @@ from ingest.beginning import Begun, begin
 from ingest.claims import Standing
 from ingest.clock import SystemClock, TickClock
 from ingest.doubts import Doubts
+from ingest.foreign import filters
 from ingest.gauges import Gauges
 from ingest.handouts import Handouts
 from ingest.health import Health
@@ -149,7 +150,13 @@ class Service:
             on_fresh=self._on_fresh_session,
         )
         marks = topics.CLOCK if self._ticks else topics.marker(name)
-        self._reader = Reader(picture=begun.picture, marker=marks)
+        self._reader = Reader(
+            picture=begun.picture,
+            marker=marks,
+            after=begun.arrivals.after,
+            radius_m=settings.place_radius_m,
+        )
+        self._ask_for_readers()
         series = parts.series(settings)
         self._feeder = (
             None if series is None else Feeder(ledger.engine, series, now=self._clock.now)
@@ -461,10 +468,17 @@ class Service:
                 return
             self._reader.picture = await self._ledger.read(load_picture)
             self._writer.marks.picture = self._reader.picture
+            self._ask_for_readers()
             self._rollcall.everybody()
             log.info("registry.followed", version=self._reader.picture.version)
             await self._follow_registry(before)
             self._handouts.everybody()
+
+    def _ask_for_readers(self) -> None:
+        """Read the topics of the foreign readers that the registry names, in the session of the
+        markers: their order tells when each message came in."""
+        wanted, gone = filters(self._reader.picture)
+        self._source.subscribe(MAIN, wanted, gone=gone)
 
     async def _follow_registry(self, before: Picture | None) -> None:
         if self._ticks and self._known is None:

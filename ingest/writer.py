@@ -18,6 +18,7 @@ from devices.ids import Identity, Instant
 from devices.messages import CheckIn, Hazard, HazardAction, Sos
 from devices.proofs import Proof, Proved
 from devices.reasons import Reason
+from devices.topics import is_ours
 from ingest.judged import Judged
 from ingest.reader import Item, Marked, Pictured, Said, Taken
 from rules import events
@@ -57,6 +58,7 @@ class Committed:
     accepted: int = 0
     duplicate: int = 0
     quarantined: int = 0
+    ignored: dict[tuple[str, str], int] = field(default_factory=dict)  # protocol, why
     marker: Instant | None = None
     first_tick: Instant | None = None
     receipts: dict[Key, Covered] = field(default_factory=dict)
@@ -179,11 +181,7 @@ class _Batch:
         appended = entries.append(self._connection, [taken.row for taken in span])
         again = {*appended.duplicates, *appended.conflicts}
         for index, taken in enumerate(span):
-            key = (taken.identity.device, taken.identity.epoch)
-            counted = self._writer.coverage.add(
-                self._connection, key, taken.identity.seq, overtaking=taken.overtaking
-            )
-            self._receipts[key] = taken.listens_at
+            counted = taken.device.keeps and self._count(taken)
             self._fresh.append(index not in again)
             if index not in again:
                 self._time(taken)
@@ -194,6 +192,15 @@ class _Batch:
         self._done.duplicate += len(appended.duplicates)
         for index in appended.conflicts:
             self._conflict(span[index])
+
+    def _count(self, taken: Taken) -> bool:
+        """Into what its receipt will cover. True where it counted already: told before, or
+        lost."""
+        key = (taken.identity.device, taken.identity.epoch)
+        self._receipts[key] = taken.listens_at
+        return self._writer.coverage.add(
+            self._connection, key, taken.identity.seq, overtaking=taken.overtaking
+        )
 
     def _time(self, taken: Taken) -> None:
         """What a new live record tells of its device's clock."""
@@ -327,7 +334,7 @@ class _Batch:
         arrival = self._spans.get(id(suspect))
         new = self._writer.quarantine.keep(self._connection, suspect, arrival)
         self._done.quarantined += new
-        if suspect.site is None or suspect.device is None:
+        if suspect.site is None or suspect.device is None or not is_ours(suspect.topic):
             return
         key, stranger = (suspect.device, suspect.epoch or 0), suspect.bucket == ""
         if stranger:
@@ -346,7 +353,7 @@ class _Batch:
         if self._writer.sampling:
             self._connection.execute(insert(SAMPLE).values(_device_sample(said)))
         key = (device.slug, status.epoch)
-        if status.online:
+        if status.online and device.keeps:
             self._receipts[key] = said.site.slug
         if status.oldest is None:
             return

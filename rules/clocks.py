@@ -102,6 +102,41 @@ def _sending(
     return Trust.AHEAD, before - sent
 
 
+TELLING = 1_000
+"""How far apart, in ms, our own markers are at most: what came in after one came within that."""
+
+
+class Timed(NamedTuple):
+    """When a read happened that tells no time that can be trusted by itself; see `at_receipt`.
+
+    `by_device`: its own local time held.
+    """
+
+    at: Instant
+    sent: Instant | None
+    by_device: bool
+
+
+def at_receipt(now: Instant, after: Instant | None, local: Instant | None = None) -> Timed:
+    """When a reader read that keeps nothing, publishes at once, and has no clock, or one whose
+    offset nobody knows.
+
+    `now`: when it was received; `after`: the last of our markers before it, None where it may have
+    lain with the broker for long; `local`: its own time as if it kept the site's. Such a read is as
+    trustworthy as our own clock: it came after that marker, so `sent` is the marker, and rules and
+    listings need know nothing of it. Its own time is taken where it agrees with that, and never
+    else; then it happened at the latest a marker's distance after. Where it may have waited,
+    nothing vouches for it (`sent` None), and its own time is the best that is left.
+    """
+    if after is not None and 0 <= now - after <= LIVE_SPAN:
+        if local is not None and after - JITTER <= local <= now:
+            return Timed(local, after, by_device=True)
+        return Timed(min(now, after + TELLING), after, by_device=False)
+    if local is not None and local <= now:
+        return Timed(local, None, by_device=True)
+    return Timed(now, None, by_device=False)
+
+
 def odd(at: Instant, sent: Instant | None, age: int | None) -> bool:
     """Whether the uptime contradicts the clock: it was moved between the record and its sending."""
     return sent is not None and age is not None and abs(sent - age - at) > JITTER

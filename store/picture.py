@@ -188,6 +188,7 @@ class Picture:
     plan_versions: tuple[PlanInfo, ...]
     readers: Mapping[tuple[str, str], DeviceInfo] = field(default_factory=dict)
     enrolments: Mapping[str, tuple[Enrolment, ...]] = field(default_factory=dict)
+    protocols: tuple[str, ...] = ()
 
     def reader(self, protocol: str, address: str) -> DeviceInfo | None:
         """The foreign reader of that address; a retired one only where no other has it now."""
@@ -247,10 +248,12 @@ def load_picture(connection: Connection) -> Picture:
     sites = _sites(connection)
     checkpoints = _checkpoints(connection)
     devices = _devices(connection)
+    readers = _readers(devices.values())
     return Picture(
         version=registry_version(connection),
         devices=devices,
-        readers=_readers(devices.values()),
+        readers=readers,
+        protocols=tuple(sorted({protocol for protocol, _ in readers})),
         sites={site.slug: site for site in sites},
         sites_by_id={site.id: site for site in sites},
         people=_people(connection),

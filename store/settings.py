@@ -213,6 +213,13 @@ class Settings(BaseSettings):
     influx_org: Text = Field(default=None, description="v2: the organisation.")
     influx_bucket: Text = Field(default=None, description="v2: the bucket.")
     influx_token: Secret = Field(default=None, description="v2: a token that may write and read.")
+    place_radius_m: int = Field(
+        default=50,
+        ge=1,
+        le=1_000,
+        description="Metres around a checkpoint's `pos` in which a position that somebody reports "
+        "by hand is a visit.",
+    )
     offline_after_s: int = Field(
         default=120,
         ge=0,

@@ -17,7 +17,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from devices.adapters import members
-from devices.adapters.heard import Call, Foreign, Heard, Ignored, Read, Said, TimeSource, When
+from devices.adapters.heard import (
+    ELSEWHERE,
+    Call,
+    Foreign,
+    Heard,
+    Ignored,
+    Read,
+    Said,
+    TimeSource,
+    When,
+)
 from devices.codec import Bad
 from devices.messages import Status, Via
 
@@ -34,7 +44,7 @@ def hear(heard: Foreign) -> Heard:
         case ["application", _, "device", address, "event", event]:
             address = address.lower()
             return Heard(address=address, said=_said(heard, address, event))
-    return Heard(address=None, said=(Ignored(why="another topic"),))
+    return ELSEWHERE
 
 
 def _said(heard: Foreign, address: str, event: str) -> tuple[Said, ...]:

@@ -86,6 +86,9 @@ class Heard(Struct, frozen=True, kw_only=True):
     said: tuple[Said, ...]
 
 
+ELSEWHERE = Heard(address=None, said=(Ignored(why="another topic"),))
+"""A topic that is none of the source's."""
+
 NUMBERED = 1 << 52
 """The lowest `seq` made from a key. No handheld counts that far, so the two never meet."""
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from devices.adapters import members
-from devices.adapters.heard import Foreign, Heard, Ignored, Read, Said, TimeSource, When
+from devices.adapters.heard import ELSEWHERE, Foreign, Heard, Ignored, Read, Said, TimeSource, When
 from devices.codec import Bad
 from devices.messages import Status, Via
 
@@ -42,7 +42,7 @@ def hear(heard: Foreign) -> Heard:
     match heard.topic.split("/"):
         case ["owntracks", user, device, *_] if user and device:
             return Heard(address=f"{user}/{device}", said=(_said(heard),))
-    return Heard(address=None, said=(Ignored(why="another topic"),))
+    return ELSEWHERE
 
 
 def _said(heard: Foreign) -> Said:

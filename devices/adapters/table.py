@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from devices.adapters import chirpstack, owntracks, tags, tasmota, zigbee2mqtt
-from devices.adapters.heard import Call, Foreign, Heard, Ignored, Read, Said, TimeSource
+from devices.adapters.heard import ELSEWHERE, Call, Foreign, Heard, Ignored, Read, Said, TimeSource
 
 
 class Adapter(NamedTuple):
@@ -71,9 +71,11 @@ def hear(protocol: str, heard: Foreign) -> Heard:
     An empty payload takes a retained message back. What the broker kept from before is ignored
     where nothing says when it happened: it would be a new read at every start (contract §2).
     """
-    if not heard.payload:
-        return Heard(address=None, said=(Ignored(why="empty"),))
     found = ADAPTERS[protocol].hear(heard)
+    if found == ELSEWHERE:
+        return found
+    if not heard.payload:
+        return Heard(address=found.address, said=(Ignored(why="empty"),))
     if not heard.retained:
         return found
     return Heard(address=found.address, said=tuple(map(_kept_by_the_broker, found.said)))
@@ -96,3 +98,14 @@ def filters(devices: Iterable[tuple[str, str]]) -> tuple[str, ...]:
             }
         )
     )
+
+
+def finds_strangers(protocol: str) -> bool:
+    """Whether its filters bring messages of devices that no registry names."""
+    return not any("{}" in pattern for pattern in ADAPTERS[protocol].filters)
+
+
+def fixed_filters() -> tuple[str, ...]:
+    """Every filter that needs no address."""
+    every = (pattern for adapter in ADAPTERS.values() for pattern in adapter.filters)
+    return tuple(f.format(base=zigbee2mqtt.BASE) for f in every if "{}" not in f)

@@ -15,7 +15,7 @@ scanner.
 """
 
 from devices.adapters import members
-from devices.adapters.heard import Foreign, Heard, Ignored, Read, Said
+from devices.adapters.heard import ELSEWHERE, Foreign, Heard, Read, Said
 from devices.codec import Bad
 from devices.messages import Status, Via
 
@@ -30,7 +30,7 @@ def esphome(heard: Foreign) -> Heard:
         return Heard(address=address, said=(_read(heard),))
     if address and last == "status":
         return Heard(address=address, said=(_status(heard),))
-    return Heard(address=None, said=(Ignored(why="another topic"),))
+    return ELSEWHERE
 
 
 def home_assistant(heard: Foreign) -> Heard:
@@ -38,7 +38,7 @@ def home_assistant(heard: Foreign) -> Heard:
     address, _, last = heard.topic.rpartition("/")
     if address and last == "tag_scanned":
         return Heard(address=address, said=(_read(heard),))
-    return Heard(address=None, said=(Ignored(why="another topic"),))
+    return ELSEWHERE
 
 
 def _read(heard: Foreign) -> Said:

@@ -13,7 +13,7 @@ Sources: tasmota.github.io/docs: PN532, MFRC522; arendst/Tasmota, xsns_51_rdm630
 """
 
 from devices.adapters import members
-from devices.adapters.heard import Foreign, Heard, Ignored, Read, Said
+from devices.adapters.heard import ELSEWHERE, Foreign, Heard, Ignored, Read, Said
 from devices.codec import Bad
 from devices.messages import Status, Via
 
@@ -30,7 +30,7 @@ def hear(heard: Foreign) -> Heard:
             return Heard(address=address, said=(_will(heard),))
         case ["tele", address, "STATE"]:
             return Heard(address=address, said=(_state(heard),))
-    return Heard(address=None, said=(Ignored(why="another topic"),))
+    return ELSEWHERE
 
 
 def _sensor(heard: Foreign) -> tuple[Said, ...]:

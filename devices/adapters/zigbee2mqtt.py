@@ -20,7 +20,17 @@ Source: zigbee2mqtt.io: TS0215A_sos, MQTT topics and messages, device availabili
 from typing import Any
 
 from devices.adapters import members
-from devices.adapters.heard import Call, Foreign, Heard, Ignored, Read, Said, TimeSource, When
+from devices.adapters.heard import (
+    ELSEWHERE,
+    Call,
+    Foreign,
+    Heard,
+    Ignored,
+    Read,
+    Said,
+    TimeSource,
+    When,
+)
 from devices.codec import Bad
 from devices.messages import Status, Via
 
@@ -37,7 +47,9 @@ Members = dict[str, Any]
 def hear(heard: Foreign) -> Heard:
     """A call, a press, a battery, whether it is there; or nothing of interest."""
     name = _name(heard.topic)
-    if name is None or name.split("/")[0] == "bridge":
+    if name is None:
+        return ELSEWHERE
+    if name.split("/")[0] == "bridge":
         return Heard(address=None, said=(Ignored(why="the bridge's own topic"),))
     base = "" if heard.topic.startswith(f"{BASE}/") else heard.topic.removesuffix(name)
     device, _, last = name.rpartition("/")

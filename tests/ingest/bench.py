@@ -53,7 +53,7 @@ class Bench:
         after = before["marker_at"] if before and before["marker_at"] else self.at
         book = ArrivalBook(after, steps=True)
         self.writer = Writer(self.ledger.engine, "test", judged, book, None, sampling=True)
-        self.reader = Reader(picture=self.ledger.picture(), marker=MARKER)
+        self.reader = Reader(picture=self.ledger.picture(), marker=MARKER, after=after)
 
     def read(self, *deliveries: Delivery) -> list[Item]:
         """The items of deliveries received now."""

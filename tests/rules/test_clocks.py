@@ -2,7 +2,7 @@
 
 import pytest
 
-from rules.clocks import JITTER, Live, Timing, odd, skew, slow, timing
+from rules.clocks import JITTER, Live, Timed, Timing, at_receipt, odd, skew, slow, timing
 from rules.obligations import Trust
 
 AT, AFTER, BEFORE = 1_788_000_000_000, 1_788_000_100_000, 1_788_000_101_000
@@ -121,3 +121,37 @@ def test_how_wrong_a_clock_is(
 ) -> None:
     """Ahead by its earliest, slow by its latest where it is proven slow; a delay says nothing."""
     assert skew(heard, AFTER, BEFORE, live) == expected
+
+
+def test_a_read_without_a_clock_is_as_trustworthy_as_our_own_clock() -> None:
+    """Received between two markers, it happened between them, and the rules trust it."""
+    for waited in (0, 1, 400, 999, 1_000, 30_000, 60_000):
+        taken = at_receipt(AFTER + waited, AFTER)
+        assert AFTER <= taken.at <= AFTER + 1_000
+        found = timing(taken.at, taken.sent, AFTER, AFTER + 1_000)
+        assert (found.trust, found.at) == (Trust.TRUSTED, taken.at)
+
+
+def test_a_local_time_holds_only_where_it_agrees() -> None:
+    """From two seconds before the marker up to now, both included; else ours is taken."""
+    now = AFTER + 900
+    for local, held in (
+        (AFTER - 2_001, False),
+        (AFTER - 2_000, True),
+        (now, True),
+        (now + 1, False),
+        (now - 7 * 3_600_000, False),
+    ):
+        taken = at_receipt(now, AFTER, local)
+        assert taken == Timed(local if held else now, AFTER, by_device=held)
+
+
+def test_what_may_have_waited_is_never_trusted() -> None:
+    """Longer than a minute after the last marker, or with none, nobody vouches for it."""
+    now = AFTER + 60_001
+    for after in (AFTER, None, now + 1):
+        for local in (None, AFTER + 5_000, now + 1):
+            taken = at_receipt(now, after, local)
+            assert taken.sent is None
+            assert taken.at == (local if local is not None and local <= now else now)
+            assert timing(taken.at, None, AFTER, now).trust is Trust.UNPROVEN

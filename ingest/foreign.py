@@ -202,7 +202,8 @@ def _near(around: Surroundings, site: SiteInfo, pos: Pos) -> _Found | None:
 
 
 def _as_place(point: CheckpointInfo) -> Place:
-    return Place(checkpoint_id=point.id, slug=point.slug, name=point.name)
+    asks = point.proof is not None
+    return Place(checkpoint_id=point.id, slug=point.slug, name=point.name, proof=asks)
 
 
 def _timed(

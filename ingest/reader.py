@@ -216,6 +216,7 @@ class Reader:
             overtaking=False,
             retained=delivery.retained,
             unknown_tag=tag is not None and placed.place is None,
+            proved=self._proved(record.message, place),
         )
 
     def _origin(self, topic: UpTopic) -> _Origin | tuple[Reason, str]:

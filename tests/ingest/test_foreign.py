@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from devices.ids import Instant
+from devices.proofs import Proof
 from devices.reasons import Reason
 from ingest.foreign import Passed
 from ingest.reader import Said, Taken
@@ -187,6 +188,19 @@ def test_a_region_is_named_as_its_checkpoint(bench):
         assert bench.reader.picture.checkpoint(item.row.checkpoint_id).slug == "gate"
     assert other.unknown_tag
     assert body(by_id)["time_source"] == "device"
+
+
+def test_a_place_that_asks_for_proof_is_not_reached_by_name(bench):
+    """Where a tag must prove presence, neither a region's name nor a position will do."""
+    asking = document()
+    asking["sites"][0]["checkpoints"][0]["proof"] = "sun"
+    bench.ledger.apply(asking)
+    bench.reader.picture = bench.ledger.picture()
+    at = bench.at // 1_000
+    said = {"_type": "location", "t": "u", "lat": 30.0012, "lon": 120.5801, "tst": at}
+    entered = {"_type": "transition", "event": "enter", "desc": "gate", "tst": at}
+    for item in bench.read(delivery(PHONE, said), delivery(EVENT, entered)):
+        assert (item.proved.proof, item.proved.asked) == (Proof.BARE, "gate")
 
 
 def test_a_call_for_help_is_raised(bench):

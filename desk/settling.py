@@ -21,6 +21,7 @@ from desk.errors import DeskError
 from desk.ledger import opened
 from desk.pings import clear_retained, hang_up, lets_in
 from devices import topics
+from devices.adapters import table as adapters
 from rules.access import Step
 from store.access import Act, Holder, adopt, holders, lapsed, left_by_retired, take, usernames
 from store.database import reading, writing
@@ -123,10 +124,15 @@ def _end_what_is_due(connection: Connection, by: By) -> None:
 
 
 def _rights(held: Holder) -> dict[str, Rights]:
-    """What the patterns would give a device's second name, were that its id."""
+    """What a reader may say in the topics of its own protocol; and for a device's second name what
+    the patterns would give it, were that its id.
+    """
+    if held.address is not None:
+        write, read = adapters.rights(held.protocol, held.address)
+        return {login.username: Rights(write=write, read=read) for login in held.working}
     mine = f"{topics.ROOT}/+/{held.slug}"
-    rights = Rights(write=(f"{mine}/up/#",), read=(f"{mine}/down/#",))
-    return {login.username: rights for login in held.working if login.username != held.slug}
+    as_the_first = Rights(write=(f"{mine}/up/#",), read=(f"{mine}/down/#",))
+    return {login.username: as_the_first for login in held.working if login.username != held.slug}
 
 
 def _tell(

@@ -44,6 +44,7 @@ class Holder:
     slug: str
     site_id: int | None
     protocol: str
+    address: str | None
     retired: bool
     suspended: bool
     logins: tuple[Login, ...]
@@ -110,6 +111,7 @@ def _holders(connection: Connection, device: str | None) -> Iterator[Holder]:
             slug=row.slug,
             site_id=row.site_id,
             protocol=row.protocol,
+            address=row.address,
             retired=row.retired_at is not None,
             suspended=row.suspended_at is not None,
             logins=tuple(logins.get(row.id, ())),

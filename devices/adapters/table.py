@@ -13,13 +13,16 @@ class Adapter(NamedTuple):
 
     `filters`: what to subscribe for it; `{}` stands for an address, `{base}` for Zigbee2MQTT's base
     topic; with neither, devices that no registry names are heard of too. `address`: what an address
-    is, as a pattern and in words.
+    is, as a pattern and in words. `writes`, `reads`: what its login must be allowed on a broker;
+    for Zigbee2MQTT and ChirpStack that is all their bridge says, which logs in for its devices.
     """
 
     hear: Callable[[Foreign], Heard]
     filters: tuple[str, ...]
     address: re.Pattern[str]
     example: str
+    writes: tuple[str, ...]
+    reads: tuple[str, ...] = ()
 
 
 _LEVEL = r"[^/+#\s$][^/+#\x00-\x1f]*"
@@ -31,36 +34,47 @@ ADAPTERS: Mapping[str, Adapter] = {
         ("tele/+/SENSOR", "tele/+/LWT", "tele/+/STATE"),
         re.compile(_LEVEL),
         "its `Topic`, as tasmota_4A21B7",
+        ("tele/{}/#", "stat/{}/#"),
+        ("cmnd/{}/#",),
     ),
     "esphome": Adapter(
         tags.esphome,
         ("{}/tag", "{}/status"),
         re.compile(_PATH),
         "its `topic_prefix`, as readers/gate-reader",
+        ("{}/#",),
+        ("{}/#",),
     ),
     "home-assistant": Adapter(
         tags.home_assistant,
         ("{}/tag_scanned",),
         re.compile(_PATH),
         "what stands before /tag_scanned, as readers/0AFFD2",
+        ("{}/tag_scanned",),
     ),
     "owntracks": Adapter(
         owntracks.hear,
         ("owntracks/+/+", "owntracks/+/+/event", "owntracks/+/+/beacon", "owntracks/+/+/status"),
         re.compile(f"{_LEVEL}/{_LEVEL}"),
         "user/device as in the app, as phone-17/phone",
+        ("owntracks/{}/#",),
+        ("owntracks/{}/cmd",),
     ),
     "chirpstack": Adapter(
         chirpstack.hear,
         ("application/+/device/+/event/+",),
         re.compile(r"[0-9a-f]{16}"),
         "the DevEUI, 16 hex digits in lower case, as 0102030405060708",
+        ("application/+/device/+/event/+",),
+        ("application/+/device/+/command/+",),
     ),
     "zigbee2mqtt": Adapter(
         zigbee2mqtt.hear,
         ("{base}/#",),
         re.compile(_PATH),
         "the friendly name, as hall/sos button",
+        ("{base}/#",),
+        ("{base}/#",),
     ),
 }
 
@@ -98,6 +112,16 @@ def filters(devices: Iterable[tuple[str, str]]) -> tuple[str, ...]:
             }
         )
     )
+
+
+def rights(protocol: str, address: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The filters that the login of a device must be allowed to write, and to read."""
+    adapter, base = ADAPTERS[protocol], zigbee2mqtt.base_of(address)
+    write, read = (
+        tuple(pattern.format(address, base=base) for pattern in patterns)
+        for patterns in (adapter.writes, adapter.reads)
+    )
+    return write, read
 
 
 def finds_strangers(protocol: str) -> bool:

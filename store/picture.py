@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Table, func, select
 
+from devices.adapters.table import ADAPTERS
 from devices.ids import Instant
 from devices.proofs import Enrolment
 from rules.holders import USUAL, Hold
@@ -188,7 +189,7 @@ class Picture:
     plan_versions: tuple[PlanInfo, ...]
     readers: Mapping[tuple[str, str], DeviceInfo] = field(default_factory=dict)
     enrolments: Mapping[str, tuple[Enrolment, ...]] = field(default_factory=dict)
-    protocols: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()  # those in use that speak over MQTT
 
     def reader(self, protocol: str, address: str) -> DeviceInfo | None:
         """The foreign reader of that address; a retired one only where no other has it now."""
@@ -253,7 +254,7 @@ def load_picture(connection: Connection) -> Picture:
         version=registry_version(connection),
         devices=devices,
         readers=readers,
-        protocols=tuple(sorted({protocol for protocol, _ in readers})),
+        protocols=tuple(p for p in ADAPTERS if any(p == protocol for protocol, _ in readers)),
         sites={site.slug: site for site in sites},
         sites_by_id={site.id: site for site in sites},
         people=_people(connection),

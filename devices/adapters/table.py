@@ -116,6 +116,8 @@ def filters(devices: Iterable[tuple[str, str]]) -> tuple[str, ...]:
 
 def rights(protocol: str, address: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The filters that the login of a device must be allowed to write, and to read."""
+    if protocol not in ADAPTERS:
+        return (), ()
     adapter, base = ADAPTERS[protocol], zigbee2mqtt.base_of(address)
     write, read = (
         tuple(pattern.format(address, base=base) for pattern in patterns)

@@ -26,6 +26,7 @@ READERS = [
     {"id": "door", "protocol": "esphome", "address": "readers/door"},
     {"id": "phone-17", "protocol": "owntracks", "address": "guard17/phone"},
     {"id": "sos-gate", "protocol": "zigbee2mqtt", "address": "hall/sos button"},
+    {"id": "wand-3", "protocol": "wand", "address": "7003"},
     {"id": "lora-7", "protocol": "chirpstack", "address": "0102030405060708"},
 ]
 SENSOR, TAG = "tele/tasmota_4A21B7/SENSOR", "readers/door/tag"

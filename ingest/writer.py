@@ -30,6 +30,7 @@ from store.arrivals import ArrivalBook, Moved, correct_entry, span_at
 from store.coverages import CoverageBook, Key
 from store.database import writing
 from store.events import raise_notices
+from store.folding import fold, unfolded
 from store.holdings import Followed, HolderBook, followed, hold
 from store.marks import MarkBook
 from store.presence import PresenceBook
@@ -93,6 +94,7 @@ class Writer:
         self.marks = MarkBook()
         self.holders = HolderBook()
         self.sampling = sampling
+        self._taken_up = False
         self._books = (
             self.arrivals,
             self.coverage,
@@ -114,14 +116,26 @@ class Writer:
     def _in_one(self, now: Instant, work: Callable[["_Batch"], Committed]) -> Committed:
         try:
             with writing(self.engine) as connection:
+                if not self._taken_up:
+                    self._take_up(connection)
                 done = work(_Batch(self, connection, now))
         except BaseException:
             for book in self._books:
                 book.forget()
+            self._taken_up = False
             raise
+        self._taken_up = True
         self.arrivals.keep()
         self.first_tick = done.first_tick
         return done
+
+    def _take_up(self, connection: Connection) -> None:
+        """Fold what a run that ended, or a transaction that failed, has left unfolded."""
+        for trace in unfolded(connection, self.instance):
+            self.presence.heard_before(connection, trace.device_id, trace.received_at)
+            if trace.receipted:
+                key = (trace.device, trace.epoch)
+                self.coverage.add(connection, key, trace.seq, overtaking=trace.overtaking)
 
 
 class _Batch:
@@ -138,9 +152,11 @@ class _Batch:
         self._fresh: list[bool] = []
         self._spans: dict[int, int] = {}
         self._first_tick = writer.first_tick
+        self._folds = False
 
     def write(self, items: Sequence[Item]) -> Committed:
         """The steps of the module's first lines, in their order."""
+        self._folds = not all(type(item) is Taken and not item.retained for item in items)
         self._append(items)
         fresh = iter(self._fresh)
         for item in items:
@@ -370,6 +386,7 @@ class _Batch:
 
         Who sent it is not heard now: it was, then. A status of that time says nothing any more.
         """
+        self._folds = True
         state = State.STALE
         if any(isinstance(item, Suspect) for item in items):
             state = State.KEPT
@@ -428,9 +445,11 @@ class _Batch:
 
     def _flush(self) -> None:
         writer, connection = self._writer, self._connection
-        writer.coverage.flush(connection, self._now)
-        writer.presence.flush(connection)
         writer.marks.flush(connection)
+        if self._folds:
+            writer.coverage.flush(connection, self._now)
+            writer.presence.flush(connection)
+            fold(connection, writer.instance)
         if self._done.marker is not None:
             marks = {"marker_at": self._done.marker, "first_tick": self._first_tick}
             workers.advance(connection, writer.instance, **marks)

@@ -7,7 +7,7 @@ that times no longer move, the site is looked at around it, and what changed is 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -37,6 +37,7 @@ from store.evidence import CHECKPOINT, CORRECTION, DEVICE, ENTRY, PERSON
 from store.holdings import HELD, Rounds, with_holder
 from store.obligations import LONGEST_EARLY_MS, LONGEST_MS, OBLIGATION, SITE, Plans
 from store.picture import Picture
+from store.prepared import Prepared
 from store.tables import Doubt
 from store.tables import Mark as MarkTable
 
@@ -48,11 +49,6 @@ REMEMBERED = 100_000
 
 
 # On the hot path: which reads are worth a look ----------------------------------------------------
-
-
-class _Last(NamedTuple):
-    at: Instant
-    checkpoint: int
 
 
 @dataclass(slots=True)
@@ -72,11 +68,12 @@ class MarkBook:
     picture: Picture | None = None
     _paces: _Paces | None = None
     _blind: Instant | None = None
-    _last: dict[int, _Last] = field(default_factory=dict)
+    _last: dict[int, tuple[Instant, int]] = field(default_factory=dict)  # when, which checkpoint
     _times: dict[int, deque[Instant]] = field(default_factory=dict)
-    _tags: dict[str, tuple[Instant, int]] = field(default_factory=dict)
+    _bursting: set[int] = field(default_factory=set)
+    _tags: dict[str, tuple[Instant, int]] = field(default_factory=dict)  # when, by which device
     _counters: dict[int, tuple[int, Instant]] = field(default_factory=dict)
-    _doubts: list[dict[str, int]] = field(default_factory=list)
+    _doubts: set[tuple[int, Instant]] = field(default_factory=set)  # which site, when
 
     def forget(self) -> None:
         """The transaction did not commit: the next reads are looked at, whatever they are."""
@@ -86,28 +83,25 @@ class MarkBook:
     def _empty(self) -> None:
         """Nothing is remembered: for a while every read that might follow another is looked at."""
         self._blind = None
-        for remembered in (self._last, self._times, self._tags, self._counters):
-            remembered.clear()
+        remembered = (self._last, self._times, self._bursting, self._tags, self._counters)
+        for each in remembered:
+            each.clear()
 
     def read(self, row: EntryRow, person_id: int | None = None) -> None:
         """A new read of a checkpoint; `person_id`: whose it is by what is remembered."""
-        paces, site, at = self._current(), row.site_id, row.at
-        if paces is None or site is None or row.checkpoint_id is None or row.device_id is None:
+        paces, site, at, device = self._current(), row.site_id, row.at, row.device_id
+        if paces is None or site is None or row.checkpoint_id is None or device is None:
             return
         if self._blind is None:
             self._blind = row.received_at + REACH_MS
         odd = site in paces.ordered
-        odd |= self._follows(paces, site, row.device_id, row.checkpoint_id, at)
+        odd |= self._follows(paces, site, device, row.checkpoint_id, at)
         if person_id is not None:
             odd |= self._follows(paces, site, -person_id, row.checkpoint_id, at)
-        odd |= self._bursts(row.device_id, at)
-        tag = row.tag or ""
-        before = self._tags.get(tag)
-        odd |= before is not None and before[1] != row.device_id and at - before[0] < CARRIED_MS
-        if before is None or before[0] <= at:
-            self._tags[tag] = (at, row.device_id)
+        odd |= self._bursts(device, at)
+        odd |= self._carried(row.tag or "", device, at)
         if odd:
-            self.doubt(site, at)
+            self._doubts.add((site, at))
 
     def tapped(self, row: EntryRow, proved: Proved) -> None:
         """A new read that carries a proof: worth a look but where it is plainly the next one."""
@@ -123,13 +117,13 @@ class MarkBook:
 
     def doubt(self, site: int, at: Instant) -> None:
         """Marks around `at` may be other ones now."""
-        self._doubts.append({"site_id": site, "at": at})
+        self._doubts.add((site, at))
 
     def flush(self, connection: Connection) -> bool:
         """Write the doubts down; whether there were any."""
         if not self._doubts:
             return False
-        connection.execute(insert(DOUBT), self._doubts)
+        _DOUBT.each(connection, [{"site_id": site, "at": at} for site, at in sorted(self._doubts)])
         self._doubts.clear()
         if len(self._last) + len(self._tags) + len(self._counters) > REMEMBERED:
             self._empty()
@@ -141,26 +135,50 @@ class MarkBook:
         `who`: a device, or a person, less than 0.
         """
         last = self._last.get(who)
-        if last is not None and at < last.at:
-            return True  # what is remembered stays the latest
-        self._last[who] = _Last(at, checkpoint)
         if last is None:
-            return self._blind is None or at < self._blind
-        if last.checkpoint == checkpoint:
+            self._last[who] = (at, checkpoint)
+            return self._is_blind(at)
+        before, elsewhere = last
+        if at < before:
+            return True  # what is remembered stays the latest
+        self._last[who] = (at, checkpoint)
+        if elsewhere == checkpoint:
             return False
-        took = at - last.at
+        took = at - before
         if took < paces.least.get(site, 0):
             return True
-        one, other = paces.places.get(last.checkpoint), paces.places.get(checkpoint)
+        if not paces.places:
+            return False
+        one, other = paces.places.get(elsewhere), paces.places.get(checkpoint)
         return one is not None and other is not None and too_far(one, other, took) is not None
 
     def _bursts(self, device: int, at: Instant) -> bool:
+        """Whether the device passes what is usual with this read: the ones after it say no more."""
         times = self._times.get(device)
         if times is None:
             times = self._times[device] = deque(maxlen=BURST)
-        many = len(times) == BURST and at - times[0] < BURST_MS
+        few, since = len(times) < BURST, times[0] if times else at
         times.append(at)
-        return many
+        if few:
+            return self._is_blind(at)
+        if at - since >= BURST_MS:
+            self._bursting.discard(device)
+            return False
+        if device in self._bursting:
+            return False
+        self._bursting.add(device)
+        return True
+
+    def _carried(self, tag: str, device: int, at: Instant) -> bool:
+        """Whether nobody can have carried the tag here from the device that read it before."""
+        before = self._tags.get(tag)
+        if before is None or before[0] <= at:
+            self._tags[tag] = (at, device)
+        return before is not None and before[1] != device and at - before[0] < CARRIED_MS
+
+    def _is_blind(self, at: Instant) -> bool:
+        """Whether what came before `at` may have been forgotten, or heard by an earlier run."""
+        return self._blind is None or at < self._blind
 
     def _current(self) -> _Paces | None:
         picture, paces = self.picture, self._paces
@@ -184,6 +202,9 @@ def _paces(picture: Picture) -> _Paces:
         if point.lat is not None and point.lon is not None
     }
     return _Paces(picture.version, least, frozenset(ordered), places)
+
+
+_DOUBT = Prepared(insert(DOUBT), columns=("site_id", "at"))
 
 
 # Looking again ------------------------------------------------------------------------------------

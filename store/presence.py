@@ -59,6 +59,11 @@ class PresenceBook:
             self._turn(connection, device_id, known, True, at)
         self._hear(device_id, at)
 
+    def heard_before(self, connection: Connection, device_id: int, at: Instant) -> None:
+        """The same of an entry of an earlier run: whether it turned anything has been written."""
+        self._device(connection, device_id)
+        self._hear(device_id, at)
+
     def status(
         self,
         connection: Connection,

@@ -55,6 +55,7 @@ class Worker(SQLModel, table=True):
     marker_at: int | None = _big(nullable=True)  # the latest marker committed
     first_tick: int | None = _big(nullable=True)  # clock `mqtt`: nothing is owed before it
     made_until: int | None = _big(nullable=True)  # obligations that open up to here are made
+    folded_entry: int = _big(default="0")  # coverage and contacts tell of entries up to here
 
 
 class Outage(SQLModel, table=True):

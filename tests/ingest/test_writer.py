@@ -1,5 +1,7 @@
 """Committing: once, whole or not at all, and what a receipt may then claim."""
 
+import json
+
 import pytest
 
 from devices.reasons import Reason
@@ -213,7 +215,7 @@ def test_whoever_is_heard_is_there(bench):
     bench.take(delivery(up("checkin"), checkin(1, NOW), retained=True))
     assert [is_online for _, is_online in online(bench)] == [0]
     assert bench.rows("SELECT * FROM contact") == []
-    bench.take(delivery(up("checkin"), checkin(2, NOW)))
+    bench.take(delivery(up("checkin"), checkin(2, NOW)), marker(bench.at))
     assert [is_online for _, is_online in online(bench)] == [0, 1]
     assert bench.rows("SELECT since, until FROM contact") == [(bench.at, bench.at)]
 
@@ -249,3 +251,31 @@ def test_strangers_cannot_fill_the_memory(bench, monkeypatch):
     done = bench.take(*said)
     assert len(done.receipts) == 5
     assert done.quarantined == 9
+
+
+FOLDED = "SELECT device, epoch, json_remove(state, '$.guessed') FROM coverage ORDER BY device"
+
+
+def test_what_a_crash_left_unfolded_is_folded_at_the_next_start(bench):
+    """Coverage and contacts tell the same, whether or not it was killed before a marker."""
+    first, then = delivery(up("checkin"), checkin(1, NOW)), delivery(up("checkin"), checkin(4, NOW))
+    bench.take(first, marker(bench.at))
+    bench.at += 10_000
+    bench.take(then)
+    assert bench.rows("SELECT until FROM contact") == [(bench.at - 10_000,)]  # a crash comes now
+    bench.restart()
+    done = bench.take(delivery(up("checkin"), checkin(3, NOW)), marker(bench.at + 1_000))
+    assert done.receipts["hh-1", 0].missing == ((2, 2),)
+    assert bench.rows("SELECT until FROM contact") == [(bench.at,)]
+    ((_, _, state),) = bench.rows(FOLDED)
+    assert json.loads(state) == {"start": 1, "upto": 4, "missing": [[2, 2]]}
+
+
+def test_a_failed_transaction_unfolds_nothing(bench):
+    """What was held in memory of entries that are kept is not lost with a batch that is not."""
+    bench.take(delivery(up("checkin"), checkin(1, NOW)))
+    bench.take(delivery(up("checkin"), checkin(2, NOW)))
+    with pytest.raises(ZeroDivisionError):
+        bench.writer._in_one(bench.at, lambda _: 1 // 0)
+    done = bench.take(delivery(up("checkin"), checkin(3, NOW)))
+    assert (done.receipts["hh-1", 0].upto, done.receipts["hh-1", 0].missing) == (3, ())

@@ -22,11 +22,11 @@ RULES = (
 )
 WANTED = (
     *RULES,
+    "ingest.beginning",
     "ingest.clock",
     "ingest.doubts",
     "ingest.owing",
     "ingest.reader",
-    "ingest.service",
     "ingest.watch",
     "ingest.writer",
     "store.database",

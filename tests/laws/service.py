@@ -103,7 +103,7 @@ class Service:
 
     def restart(self) -> None:
         m = self._modules
-        begun = done(m["ingest.service"]._begin(self._settings, self._ledger))
+        begun = done(m["ingest.beginning"].begin(self._settings, self._ledger))
         self._clock, self._judged, self._known = begun.clock, begun.judged, begun.marker
         self._reader = m["ingest.reader"].Reader(picture=begun.picture, marker=CLOCK)
         self._writer = m["ingest.writer"].Writer(

@@ -101,9 +101,9 @@ SERVICE: Sequence[Break] = (
     (checks.BOTH_CLOCKS, "ingest.reader", "received_at=now,", "received_at=message.at,"),
     (checks.BOTH_CLOCKS, "store.arrivals", "if wrong or odd else []", "if odd else []"),
     # What a crash left open, and what was judged before it, is forgotten.
-    (checks.BOTH_CLOCKS, "ingest.service", "arrivals.resume(connection)", "pass"),
+    (checks.BOTH_CLOCKS, "ingest.beginning", "arrivals.resume(connection)", "pass"),
     (checks.BOTH_CLOCKS, "store.arrivals", "if marker <= after and not set_back:", "if False:"),
-    (checks.SET, "ingest.service", "judged.load(connection)", "pass"),
+    (checks.SET, "ingest.beginning", "judged.load(connection)", "pass"),
     (checks.RECEIPTS, "store.coverages", "Covered.from_state(state)", "Covered.opening_at(0)"),
 )
 

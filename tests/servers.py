@@ -193,6 +193,7 @@ bind-address = "127.0.0.1:{rpc}"
   dir = "{folder}/data"
   wal-dir = "{folder}/wal"
   query-log-enabled = false
+  {data}
 [monitor]
   store-enabled = false
 [subscriber]
@@ -205,14 +206,17 @@ bind-address = "127.0.0.1:{rpc}"
 
 
 @contextmanager
-def influxd(*, auth: bool = False) -> Iterator[Server]:
-    """An InfluxDB 1.6; with `auth`, the first user must be made before anything else works."""
+def influxd(*, auth: bool = False, data: str = "") -> Iterator[Server]:
+    """An InfluxDB 1.6; with `auth`, the first user must be made before anything else works.
+
+    `data`: a line more for the section of that name, as `max-series-per-database = 2`.
+    """
     program = binary("influxd", "influxdb")
     port = free_port()
     with _folder("influxd") as folder:
         path = folder / "influxdb.conf"
         text = INFLUXD_CONF.format(
-            rpc=free_port(), port=port, folder=folder, auth="true" if auth else "false"
+            rpc=free_port(), port=port, folder=folder, auth="true" if auth else "false", data=data
         )
         path.write_text(text)
         server = Server(

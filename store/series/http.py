@@ -23,6 +23,10 @@ NETWORK_ERRORS = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, Tim
 
 _DROPPED = re.compile(r"dropped=(\d+)")
 
+_FULL = re.compile(r"(\S+) limit exceeded")
+"""`max-series-per-database limit exceeded: (N) dropped=2`: InfluxDB 1 says it with a 400, as of a
+line it cannot read. No line is wrong: all of them can be written once there is room."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -44,7 +48,13 @@ def refusal(answer: Answer, url: str, lines: int) -> SeriesError:
     """The error an answer other than success stands for. `lines`: how many were sent."""
     said = " ".join(answer.said.split())[:SHOWN_OF_AN_ANSWER]
     where = f"InfluxDB at {url} answered {answer.status}" + (f": {said}" if said else "")
+    full = _FULL.search(answer.said)
     match answer.status:
+        case 400 if full is not None:
+            return Permanent(
+                f"{where}. Raise {full.group(1)} in its configuration (0: no limit) and restart "
+                "it, or drop what it need not keep; what is missing is written then."
+            )
         case 400 | 422:
             return PartialWrite(where, accepted=_accepted(answer.said, lines))
         case 413:

@@ -264,6 +264,20 @@ async def test_points_older_than_the_server_keeps_are_refused_at_once(
     assert raised.value.accepted == 0
 
 
+@pytest.mark.influx
+async def test_a_full_database_is_no_fault_of_a_line() -> None:
+    """At its limit InfluxDB answers 400 as to a bad line; nothing is rejected, and the remedy is
+    said."""
+    with influxd(data="max-series-per-database = 2") as server:
+        writer = InfluxV1Writer(InfluxV1Client(server.url), "full")
+        lines = [LINE.replace("school-01", f"school-{number:02}") for number in range(6)]
+        assert len(set(lines)) == 6
+        await writer.write(lines[:2])
+        with pytest.raises(Permanent, match="Raise max-series-per-database"):
+            await HalvingWriter(writer).write(lines)
+        await writer.close()
+
+
 # The real servers --------------------------------------------------------------------------------
 
 

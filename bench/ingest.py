@@ -71,7 +71,7 @@ class Bench:
         self.messages = messages
         self.live = live
         self.profile = profile
-        self._seq = 1
+        self._seq = 0  # no birth says where counting starts
 
     def pair(self) -> Pair:
         """A, then B."""

@@ -25,7 +25,7 @@ from devices.tagkeys import Keyring
 from devices.topics import BadTopic, Kind, UpTopic
 from ingest import foreign
 from ingest.foreign import Passed, Placed, Refused, Surroundings, There
-from ingest.source import MAIN, SOS, Delivery
+from ingest.source import SOS, Delivery
 from store.entries import EntryKind, EntryRow, ViaCode
 from store.picture import DeviceInfo, Picture, Place, SiteInfo
 from store.quarantine import Suspect
@@ -53,7 +53,6 @@ class Taken(NamedTuple):
     listens_at: str
     topic: str
     raw: bytes
-    overtaking: bool
     retained: bool
     unknown_tag: bool
     proved: Proved | None = None
@@ -213,7 +212,6 @@ class Reader:
             listens_at=placed.site.slug,
             topic=delivery.topic,
             raw=record.raw,
-            overtaking=False,
             retained=delivery.retained,
             unknown_tag=tag is not None and placed.place is None,
             proved=self._proved(record.message, place),
@@ -271,7 +269,6 @@ class Reader:
             topic.site,
             delivery.topic,
             read.raw,
-            delivery.session != MAIN,
             delivery.retained,
             tag is not None and place.checkpoint_id is None and place.person_id is None,
             self._proved(message, place),

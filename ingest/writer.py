@@ -214,9 +214,7 @@ class _Batch:
         lost."""
         key = (taken.identity.device, taken.identity.epoch)
         self._receipts[key] = taken.listens_at
-        return self._writer.coverage.add(
-            self._connection, key, taken.identity.seq, overtaking=taken.overtaking
-        )
+        return self._writer.coverage.add(self._connection, key, taken.identity.seq)
 
     def _time(self, taken: Taken) -> None:
         """What a new live record tells of its device's clock."""

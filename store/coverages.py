@@ -46,21 +46,20 @@ class CoverageBook:
         key: Key,
         seq: int,
         *,
-        overtaking: bool = False,
         stranger: bool = False,
     ) -> bool:
         """Count one record as kept. True where it counted already: told before, or lost.
 
-        `overtaking`: it came through a session that overtakes the others, so that it says nothing
-        of where counting starts; what is below it may still be under way.
+        The first one seen says nothing of where counting starts: what is below it may be under way
+        in another session, or have gone with the broker. It stays missing until a status says that
+        its device does not hold it.
         """
         if stranger and not self._admit(key):
             return False
         covered = self._load(connection, key)
         if covered is None:
-            covered = self._covered[key] = Covered.opening_at(0 if overtaking else seq)
-            if overtaking:
-                self._guessed.add(key)
+            covered = self._covered[key] = Covered.opening_at(0)
+            self._guessed.add(key)
         counted = seq <= covered.upto and seq in covered
         covered.add(seq)
         self._dirty.add(key)
@@ -69,7 +68,7 @@ class CoverageBook:
     def born(self, connection: Connection, key: Key, oldest: int) -> list[tuple[int, int]]:
         """Hear a birth: below `oldest` the device holds nothing. Returns the ranges lost for good.
 
-        None are where an overtaking record came first: what lies below was never known to be there.
+        What lies below the first record seen is none of them: it was never known to be there.
         """
         covered = self._load(connection, key)
         self._dirty.add(key)
@@ -80,7 +79,7 @@ class CoverageBook:
         lost = covered.close_below(oldest)
         if key in self._guessed:
             self._guessed.discard(key)
-            return []
+            return [gap for gap in lost if gap[0] > 0]
         return lost
 
     def view(self, connection: Connection, key: Key) -> tuple[int, tuple[tuple[int, int], ...]]:

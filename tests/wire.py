@@ -87,10 +87,10 @@ class Wire:
         with self._some:
             return [h.said for h in self.heard if h.topic.endswith(f"/{device}/down/receipt")]
 
-    def receipt(self, device: str, upto: int) -> dict[str, Any]:
-        """The first receipt of a device that reaches `upto`: waits for it."""
+    def receipt(self, device: str, upto: int, epoch: int = 0) -> dict[str, Any]:
+        """The first receipt of a device that reaches `upto` of an epoch: waits for it."""
         found = self._wait(
-            lambda: [r for r in self.receipts(device) if r["upto"] >= upto],
+            lambda: [r for r in self.receipts(device) if r["epoch"] == epoch and r["upto"] >= upto],
             f"receipt to {device} up to {upto}",
             PATIENCE_S,
         )

@@ -143,7 +143,7 @@ def test_every_input_makes_a_receipt(shared):
     at = now_ms()
     said = checkin(5, at, epoch=50)
     wire.say(up("status", "hh-2"), {"online": True, "epoch": 50, "oldest": 4})
-    assert wire.receipt("hh-2", 3)["missing"] == []
+    assert wire.receipt("hh-2", 3, epoch=50)["missing"] == []
     for payload in (said, said, {**said, "tag": LAB}, b'{"seq":6,"epoch":50,"at":"noon"}'):
         before = len(wire.receipts("hh-2"))
         wire.say(up("checkin", "hh-2"), payload)

@@ -53,7 +53,7 @@ def test_what_is_in_quarantine_is_receipted(bench):
     """A record that cannot be read but has an identity is covered: its device may forget it."""
     bad = delivery(up("checkin"), {"seq": 2, "at": "noon"})
     done = bench.take(delivery(up("checkin"), checkin(1, NOW)), bad)
-    assert (done.receipts[KEY].upto, done.receipts[KEY].missing) == (2, ())
+    assert (done.receipts[KEY].upto, done.receipts[KEY].missing) == (2, ((0, 0),))
 
 
 def test_a_call_that_overtakes_covers_nothing_below_it(bench):
@@ -63,6 +63,19 @@ def test_a_call_that_overtakes_covers_nothing_below_it(bench):
     assert done.receipts[KEY].missing == ((0, 8),)
     birth = delivery(up("status"), {"online": True, "oldest": 7})
     assert bench.take(birth).receipts[KEY].missing == ((7, 8),)
+    assert not [kind for kind, _ in bench.latest() if kind == "device.gap"]
+
+
+def test_the_first_record_seen_covers_nothing_below_it(bench):
+    """A birth without `oldest`, the first record gone with the broker: the second's receipt must
+    not make the device forget the first."""
+    bench.take(delivery(up("status"), {"online": True, "queue": 0}))
+    done = bench.take(delivery(up("checkin"), checkin(2, NOW)))
+    assert (done.receipts[KEY].upto, done.receipts[KEY].missing) == (2, ((0, 1),))
+    done = bench.take(delivery(up("checkin"), checkin(1, NOW)))
+    assert done.receipts[KEY].missing == ((0, 0),)
+    birth = delivery(up("status"), {"online": True, "oldest": 3})
+    assert bench.take(birth).receipts[KEY].missing == ()
     assert not [kind for kind, _ in bench.latest() if kind == "device.gap"]
 
 

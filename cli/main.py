@@ -29,6 +29,7 @@ from cli import (
     series,
     spans,
     state,
+    tag,
 )
 from cli.options import Flags
 
@@ -97,6 +98,7 @@ GROUPS = (
     ("quota", "Visits owed so many times in a period.", quota.app),
     ("event", "Events: what happened that somebody should know.", event.app),
     ("hazard", "Hazards and their handling.", hazard.app),
+    ("tag", "Tags that prove presence.", tag.app),
     ("device", "Handhelds and readers.", device.app),
     ("quarantine", "What came in and could not be taken.", quarantine.app),
     ("registry", "Sites, checkpoints, people, devices, plans.", registry.app),

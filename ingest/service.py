@@ -48,6 +48,7 @@ from store import entries, quarantine, workers
 from store.arrivals import STEPPED_MS
 from store.database import check_schema, ledger_path, open_engine
 from store.events import outbox_depth
+from store.keyring import keyring
 from store.owngaps import OwnGap
 from store.picture import Picture, load_picture, registry_version
 from store.quarantine import State
@@ -155,6 +156,7 @@ class Service:
             marker=marks,
             after=begun.arrivals.after,
             radius_m=settings.place_radius_m,
+            keyring=keyring(settings),
         )
         self._ask_for_readers()
         series = parts.series(settings)

@@ -26,10 +26,12 @@ class WornOut(ValueError):  # noqa: N818  (the operator's message)
     """The tag was enrolled as often as there are keys for it: take another tag."""
 
 
-def enrolments(connection: Connection) -> dict[str, tuple[Enrolment, ...]]:
-    """By UID, every enrolment there ever was, the newest first."""
+def enrolments(connection: Connection, uid: str | None = None) -> dict[str, tuple[Enrolment, ...]]:
+    """By UID, every enrolment there ever was, of one tag or all, the newest first."""
     found: dict[str, list[Enrolment]] = defaultdict(list)
     query = select(ENROLMENT).order_by(ENROLMENT.c.generation.desc())
+    if uid is not None:
+        query = query.where(ENROLMENT.c.uid == uid)
     for row in connection.execute(query):
         of = Enrolment(row.id, row.generation, row.key_version, row.retired_at)
         found[row.uid].append(of)
@@ -67,7 +69,7 @@ def retire(
     return tuple(uids)
 
 
-def listed(connection: Connection, site: str | None = None) -> Iterator[EnrolmentRow]:
+def listed(connection: Connection) -> Iterator[EnrolmentRow]:
     """Every enrolment, with where its tag hangs now, by site, checkpoint and generation."""
     query = (
         select(ENROLMENT, SITE.c.slug.label("site"), SITE.c.timezone, CHECKPOINT.c.slug)
@@ -76,7 +78,7 @@ def listed(connection: Connection, site: str | None = None) -> Iterator[Enrolmen
         .outerjoin(SITE, SITE.c.id == CHECKPOINT.c.site_id)
         .order_by(SITE.c.slug, CHECKPOINT.c.slug, ENROLMENT.c.uid, ENROLMENT.c.generation)
     )
-    for row in connection.execute(query if site is None else query.where(SITE.c.slug == site)):
+    for row in connection.execute(query):
         yield EnrolmentRow(
             uid=row.uid,
             site=row.site,

@@ -235,6 +235,25 @@ class Settings(BaseSettings):
         le=100,
         description="Percent at or above which it ends; in between nothing changes.",
     )
+    tag_url: Annotated[str, _reads(str)] = Field(
+        default="https://gridbeat.invalid/t",
+        description="What the URL on a tag that proves presence begins with; a phone that taps it "
+        "opens it.",
+    )
+    tag_keys_file: Annotated[Path, _reads(_path)] = Field(
+        default_factory=lambda: home() / "tag-keys.json",
+        description="The master keys of such tags, encrypted: `gridbeat tag new-key` makes it.",
+        json_schema_extra={"sample": "tag-keys.json"},
+    )
+    tag_passphrase_file: Annotated[Path | None, _reads(_path, empty=True)] = Field(
+        default=None,
+        description="A file that holds the passphrase of tag_keys_file, for its owner alone; "
+        "or GRIDBEAT_TAG_PASSPHRASE, which may not stand here.",
+    )
+    tag_passphrase: Secret = Field(default=None, description="The passphrase of tag_keys_file.")
+    tag_master_keys: Secret = Field(
+        default=None, description="Master keys in place of tag_keys_file: 1=32 hex digits,2=…"
+    )
     disk_floor_mb: int = Field(
         default=200,
         ge=0,
@@ -320,7 +339,9 @@ class Described:
     meaning: str
 
 
-PATHS = ("broker_dir", "mqtt_ca_file")
+PATHS = ("broker_dir", "mqtt_ca_file", "tag_keys_file", "tag_passphrase_file")
+ONLY_VARIABLES = ("tag_passphrase", "tag_master_keys")
+"""Never in the settings file: there they would lie beside what they open."""
 
 
 def read_file() -> dict[str, Any]:
@@ -358,7 +379,13 @@ def load_settings(**flags: Any) -> Settings:
     Raises SettingsError with everything that is wrong, not only the first thing.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    origins = _origins(given, read_file())
+    said = read_file()
+    if stray := [name for name in ONLY_VARIABLES if name in said]:
+        why = "it may not lie beside what it opens: set {}{} instead"
+        raise SettingsError(
+            tuple(f"{config_path()}: {n}: {why.format(PREFIX, n.upper())}" for n in stray)
+        )
+    origins = _origins(given, said)
     try:
         settings = Settings(**given)
     except ValidationError as cause:
@@ -418,7 +445,11 @@ def sample_toml() -> str:
         "# or name it in GRIDBEAT_CONFIG. A variable GRIDBEAT_<NAME> goes over what stands here,",
         "# a flag over both. Every line shows its default.",
     )
-    entries = (_sample(name, field) for name, field in Settings.model_fields.items())
+    entries = (
+        _sample(name, field)
+        for name, field in Settings.model_fields.items()
+        if name not in ONLY_VARIABLES
+    )
     return "\n".join((*head, *entries)) + "\n"
 
 

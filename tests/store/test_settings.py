@@ -7,6 +7,7 @@ import pytest
 
 from store.addresses import HttpAddress, MqttAddress, database_path
 from store.settings import (
+    ONLY_VARIABLES,
     ClockKind,
     Settings,
     SettingsError,
@@ -149,8 +150,17 @@ def test_the_sample_file_changes_nothing(folder: Path) -> None:
     lines = sample_toml().splitlines()
     active = [line.removeprefix("# ") for line in lines if " = " in line]
     (folder / "gridbeat.toml").write_text("\n".join(active))
-    assert len(active) == len(Settings.model_fields)
+    assert len(active) == len(Settings.model_fields) - len(ONLY_VARIABLES)
     assert load_settings().model_dump() == before.model_dump()
+
+
+@pytest.mark.parametrize("name", ONLY_VARIABLES)
+def test_what_opens_the_tags_keys_may_not_lie_beside_them(folder: Path, name: str) -> None:
+    """In the settings file, or a backup of it, it would undo the encryption; it is not repeated."""
+    (folder / "gridbeat.toml").write_text(f'{name} = "c0ffee-secret"\n')
+    with pytest.raises(SettingsError, match=f"set GRIDBEAT_{name.upper()} instead") as refused:
+        load_settings()
+    assert "c0ffee" not in str(refused.value)
 
 
 def test_variables_that_set_nothing_are_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ class Writer:
             self.presence.heard_before(connection, trace.device_id, trace.received_at)
             if trace.receipted:
                 key = (trace.device, trace.epoch)
-                self.coverage.add(connection, key, trace.seq, overtaking=trace.overtaking)
+                self.coverage.add(connection, key, trace.seq)
 
 
 class _Batch:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from devices.ids import Instant
-from store.entries import EntryKind
 from store.prepared import Prepared
 from store.tables import Device, Entry, Worker
 
@@ -31,7 +30,6 @@ class Trace(NamedTuple):
     device: str
     epoch: int
     seq: int
-    overtaking: bool
     received_at: Instant
     receipted: bool  # foreign readers know no receipts
 
@@ -39,9 +37,8 @@ class Trace(NamedTuple):
 def unfolded(connection: Connection, instance: str) -> Iterator[Trace]:
     """The traces of what this instance has not folded, in the order in which it came."""
     rows = _UNFOLDED.all(connection, instance=instance)
-    for device_id, device, epoch, seq, kind, received_at, protocol in rows:
-        overtaking, receipted = kind == EntryKind.SOS.value, protocol == PATROL
-        yield Trace(device_id, device, epoch, seq, overtaking, received_at, receipted)
+    for device_id, device, epoch, seq, received_at, protocol in rows:
+        yield Trace(device_id, device, epoch, seq, received_at, protocol == PATROL)
 
 
 def fold(connection: Connection, instance: str) -> None:
@@ -56,7 +53,6 @@ _UNFOLDED = Prepared(
         DEVICE.c.slug,
         ENTRY.c.epoch,
         ENTRY.c.seq,
-        ENTRY.c.kind,
         ENTRY.c.received_at,
         DEVICE.c.protocol,
     )

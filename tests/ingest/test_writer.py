@@ -278,10 +278,10 @@ def test_what_a_crash_left_unfolded_is_folded_at_the_next_start(bench):
     assert bench.rows("SELECT until FROM contact") == [(bench.at - 10_000,)]  # a crash comes now
     bench.restart()
     done = bench.take(delivery(up("checkin"), checkin(3, NOW)), marker(bench.at + 1_000))
-    assert done.receipts["hh-1", 0].missing == ((2, 2),)
+    assert done.receipts["hh-1", 0].missing == ((0, 0), (2, 2))
     assert bench.rows("SELECT until FROM contact") == [(bench.at,)]
     ((_, _, state),) = bench.rows(FOLDED)
-    assert json.loads(state) == {"start": 1, "upto": 4, "missing": [[2, 2]]}
+    assert json.loads(state) == {"start": 0, "upto": 4, "missing": [[0, 0], [2, 2]]}
 
 
 def test_a_failed_transaction_unfolds_nothing(bench):
@@ -291,4 +291,4 @@ def test_a_failed_transaction_unfolds_nothing(bench):
     with pytest.raises(ZeroDivisionError):
         bench.writer._in_one(bench.at, lambda _: 1 // 0)
     done = bench.take(delivery(up("checkin"), checkin(3, NOW)))
-    assert (done.receipts["hh-1", 0].upto, done.receipts["hh-1", 0].missing) == (3, ())
+    assert (done.receipts["hh-1", 0].upto, done.receipts["hh-1", 0].missing) == (3, ((0, 0),))

@@ -72,4 +72,7 @@ def _lag(look: "Look", row: Any) -> str:
         return f"{words} ({how[0 if zh else 1]})"
     if lag < -1:
         return f"{words} ({'时钟偏快？' if zh else 'clock ahead?'})"
+    if row.time_source in ("receipt", "device-local"):
+        told = {"receipt": ("按到达时间", "by arrival"), "device-local": ("本地时间", "local time")}
+        return f"{words} ({told[row.time_source][0 if zh else 1]})"
     return words

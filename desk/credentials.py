@@ -10,7 +10,6 @@ written beside, read back and checked, then renamed.
 import base64
 import fcntl
 import hashlib
-import hmac
 import os
 import re
 import secrets
@@ -44,13 +43,6 @@ def hashed(password: str, salt: bytes | None = None) -> str:
     salt = salt if salt is not None else secrets.token_bytes(12)
     key = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
     return f"$7${ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
-
-
-def matches(password: str, kept: str) -> bool:
-    """Whether `password` is the one `kept` was made from, compared in constant time."""
-    _, _, iterations, salt, key = kept.split("$")
-    made = hashlib.pbkdf2_hmac("sha512", password.encode(), base64.b64decode(salt), int(iterations))
-    return hmac.compare_digest(made, base64.b64decode(key))
 
 
 def read_passwords(path: Path) -> dict[str, str]:

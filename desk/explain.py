@@ -12,14 +12,15 @@ from desk.errors import DeskError
 from desk.paper import fitted
 from desk.terms import head, options, proven, times
 from desk.times import aware, rfc3339
+from devices.adapters.heard import TimeSource
 from devices.ids import Instant
 from devices.proofs import Proof
 from rules.durations import format_duration
 from rules.marks import MarkKind
 from rules.obligations import serves, why_waiting
 from rules.oddities import mark_words
-from rules.promises import Decision, Do, Gap, Read, Reason, Round, Standing, Stretch, Wait
-from rules.words import DAYS, DOINGS, PROOFS, REASONS, STANDINGS, TRUSTS, WAITS
+from rules.promises import Decision, Do, Gap, Read, Reason, Round, Standing, Stretch, Trust, Wait
+from rules.words import DAYS, DOINGS, PROOFS, REASONS, STANDINGS, TOLD_BY, TRUSTS, WAITS
 from store.database import reading
 from store.explanations import Arrived, Dossier, Judgement, dossier, near_keys
 
@@ -161,6 +162,7 @@ def _read_json(line: ReadLine, zone: str) -> dict[str, Any]:
         "person_by_tag": read.by_tag is not None and read.person is not None,
         "at": rfc3339(read.told_at, zone),
         "sent": _maybe(arrived.sent, zone),
+        "time_source": arrived.time_source.value,
         "corrected_at": rfc3339(read.at, zone) if read.at != read.told_at else None,
         "clock": read.trust.value,
         "proof": read.proof.value,
@@ -326,10 +328,10 @@ class _Speaker:
         who = " · ".join(filter(None, (person, read.identity)))
         part = PARTS[line.part][0 if self.zh else 1]
         yield f"  {self.time(read.at)}  {self.name(read.checkpoint)}  [{part}]  {who}"
+        by = self.either(TOLD_BY[arrived.time_source])
         told = self.say(
-            f"    设备时间 {self.time(read.told_at)}，收到 {self.time(read.received_at)}，",
-            f"    device's clock {self.time(read.told_at)}, "
-            f"received {self.time(read.received_at)}, ",
+            f"    {by} {self.time(read.told_at)}，收到 {self.time(read.received_at)}，",
+            f"    {by} {self.time(read.told_at)}, received {self.time(read.received_at)}, ",
         )
         end = (
             self.say("尚未确定", "not known yet")
@@ -341,7 +343,10 @@ class _Speaker:
             f"arrived between {self.time(arrived.after)} and {end}",
         )
         yield told + span
-        yield "    " + self.either(TRUSTS[read.trust])
+        if arrived.time_source is TimeSource.RECEIPT and read.trust is Trust.TRUSTED:
+            yield "    " + self.say("时间以本系统时钟为准", "its time is our own clock's")
+        else:
+            yield "    " + self.either(TRUSTS[read.trust])
         if read.proof is not Proof.BARE or read.checkpoint in self.file.promise.proof:
             yield "    " + self.either(PROOFS[read.proof])
         if line.wait is not None:

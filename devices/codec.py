@@ -111,7 +111,7 @@ def decode(topic: UpTopic, payload: bytes) -> list[Record | Bad]:
         return [_too_large(payload, MAX_BYTES)]
     if payload[:1] == b"{" or payload.lstrip(b" \t\r\n")[:1] != b"[":
         return [_record(topic, payload)]
-    elements = _elements(payload)
+    elements = array_elements(payload)
     if isinstance(elements, Bad):
         return [elements]
     if len(elements) > MAX_RECORDS:
@@ -190,8 +190,8 @@ def encode_clock(tick: ClockTick) -> bytes:
     return _encode(tick)
 
 
-def _elements(payload: bytes) -> list[bytes] | Bad:
-    """The bytes of each element of an array, whatever they are."""
+def array_elements(payload: bytes) -> list[bytes] | Bad:
+    """The bytes of each element of a JSON array, whatever they are."""
     try:
         return [bytes(element) for element in _split(payload)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

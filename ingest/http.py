@@ -1,21 +1,24 @@
-"""`/livez`, `/readyz` and `/metrics`."""
+"""`/livez`, `/readyz` and `/metrics`; and where phones post."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from devices.codec import MAX_BYTES
 from ingest.health import Health
+from ingest.phones import NOBODY, Phones
 from store.addresses import HttpAddress
 
 
 @asynccontextmanager
 async def serving(
-    address: HttpAddress | None, health: Health, behind: Callable[[], int]
+    address: HttpAddress | None, health: Health, behind: Callable[[], int], phones: Phones = NOBODY
 ) -> AsyncIterator[None]:
     """Serve for as long as the block runs; nothing where no address is set.
 
-    `behind`: rows that the series has not taken. Raises OSError where the address is taken.
+    `behind`: rows that the series has not taken. Without `phones` a phone is not answered, and
+    keeps what it posts. Raises OSError where the address is taken.
     """
     if address is None:
         yield
@@ -32,9 +35,14 @@ async def serving(
         body = health.metrics(behind())
         return web.Response(body=body, content_type="text/plain", charset="utf-8")
 
-    app = web.Application()
+    app = web.Application(client_max_size=MAX_BYTES)
     app.add_routes(
-        [web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+        [
+            web.get("/livez", livez),
+            web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
+            web.post("/owntracks", phones.post),
+        ]
     )
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

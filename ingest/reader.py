@@ -154,6 +154,10 @@ class Reader:
                 for read in codec.decode(topic, delivery.payload):
                     yield self._record(delivery, now, topic, origin, read)
 
+    def beside(self, delivery: Delivery, now: Instant) -> Iterator[Item]:
+        """The items of what a foreign reader sent us directly, at this very instant."""
+        yield from self._foreign(delivery, now, now)
+
     def _way(self, topic: str) -> _Way:
         """The topic taken apart; remembered, for a device publishes to the same ones all its
         life."""

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from functools import partial
 import structlog
 import uvloop
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 from structlog.dev import ConsoleRenderer
 from structlog.processors import JSONRenderer
 
@@ -34,6 +35,7 @@ from ingest.ledger import Ledger
 from ingest.markers import Markers
 from ingest.outbox import Outbox
 from ingest.owing import Owing
+from ingest.phones import Phones
 from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
@@ -45,6 +47,7 @@ from ingest.supervisor import Supervisor
 from ingest.watch import Watch
 from ingest.writer import Committed, Writer
 from store import entries, quarantine, workers
+from store.access import admits
 from store.arrivals import STEPPED_MS
 from store.database import check_schema, ledger_path, open_engine
 from store.events import outbox_depth
@@ -159,6 +162,7 @@ class Service:
             keyring=keyring(settings),
         )
         self._ask_for_readers()
+        self._phones = Phones(admits=self._admits, take=self._take_posted)
         series = parts.series(settings)
         self._feeder = (
             None if series is None else Feeder(ledger.engine, series, now=self._clock.now)
@@ -227,7 +231,9 @@ class Service:
         await self._follow_registry(None if self._begun.registry_moved else self._begun.picture)
         async with AsyncExitStack() as stack:
             behind = self._behind
-            await stack.enter_async_context(serving(settings.http_address, self._health, behind))
+            await stack.enter_async_context(
+                serving(settings.http_address, self._health, behind, self._phones)
+            )
             tasks = self._tasks()
             if self._known is not None:
                 self._marked.set()
@@ -418,6 +424,30 @@ class Service:
                     partial(quarantine.settle, id_=entry.id, state=State.KEPT, now=None)
                 )
             self._doubts.poke()
+
+    async def _admits(self, address: str, username: str, password: str) -> bool:
+        """Whether a login is that of the phone with this address, and may speak now."""
+        device = self._reader.picture.reader("owntracks", address)
+        if device is None or device.retired:
+            return False
+        login = partial(admits, device=device.slug, username=username, password=password)
+        return await self._ledger.read(login)
+
+    async def _take_posted(self, topic: str, payloads: Sequence[bytes]) -> bool:
+        """Commit what a phone posted; False where it cannot be kept now."""
+        if self._disk_low or self._ending:
+            return False
+        now = self._clock.now()
+        deliveries = [Delivery(MAIN, topic, payload, False, (0, 0)) for payload in payloads]
+        items = [item for delivery in deliveries for item in self._reader.beside(delivery, now)]
+        try:
+            done = await self._ledger.in_writer(partial(self._writer.receive, items, now))
+        except OperationalError as error:
+            log.error("ledger.refused", error=str(error.orig), next="the phone posts it again")
+            return False
+        self._health.counted(len(payloads), done)
+        self._on_committed(done)
+        return True
 
     async def _check_clock(self) -> None:
         """A step of our own clock pauses judging until it is steady, and is a gap of ours."""

@@ -113,6 +113,10 @@ class Writer:
         """Take an entry of the quarantine after all, if it can be read and placed now."""
         return self._in_one(now, lambda batch: batch.retake(entry, items))
 
+    def receive(self, items: Sequence[Item], now: Instant) -> Committed:
+        """Write what came in beside the sessions, at this very instant: no marker tells of it."""
+        return self._in_one(now, lambda batch: batch.receive(items))
+
     def _in_one(self, now: Instant, work: Callable[["_Batch"], Committed]) -> Committed:
         try:
             with writing(self.engine) as connection:
@@ -377,7 +381,23 @@ class _Batch:
             alarms.note(self._connection, device.id, gap, self._now)
             self._notices.append(gap)
 
-    # What waited in quarantine.
+    # What came beside the sessions, and what waited in quarantine.
+
+    def receive(self, items: Sequence[Item]) -> Committed:
+        """Write what came in now; each record in a span of its own, as short as can be."""
+        for item in items:
+            match item:
+                case Taken():
+                    state = self._take(item, None, self._now)
+                    if state is State.KEPT:
+                        self._conflict(item)
+                    self._meet(item, fresh=state is State.TAKEN)
+                case Suspect():
+                    self._keep(item)
+                case Said():
+                    self._hear(item)
+        self._flush()
+        return self._done
 
     def retake(self, entry: Asked, items: Sequence[Item]) -> Committed:
         """Take what can be taken now, by its own times and its own arrival (issue 3).
@@ -391,7 +411,7 @@ class _Batch:
         else:
             for item in items:
                 if isinstance(item, Taken):
-                    state = self._retake(entry, item)
+                    state = self._take(item, entry.arrival_id, entry.received_at)
                 elif isinstance(item, Pictured):
                     self._keep_photo(item)
                     state = State.TAKEN
@@ -400,12 +420,12 @@ class _Batch:
         self._flush()
         return self._done
 
-    def _retake(self, entry: Asked, taken: Taken) -> State:
+    def _take(self, taken: Taken, arrival: int | None, received_at: Instant) -> State:
+        """Append one record whose arrival is known: that span, or one of its own."""
         connection, next_id = self._connection, entries.next_id(self._connection)
-        arrival = entry.arrival_id
         if arrival is None:
-            arrival = span_at(connection, entry.received_at, next_id)
-        taken = taken._replace(row=taken.row.numbered(next_id, arrival), retained=True)
+            arrival = span_at(connection, received_at, next_id)
+        taken = taken._replace(row=taken.row.numbered(next_id, arrival))
         appended = entries.append(connection, [taken.row])
         if appended.conflicts:
             return State.KEPT

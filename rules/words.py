@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from devices.adapters.heard import TimeSource
 from devices.proofs import Proof
 from rules.calendar import DayClass
 from rules.cases import CaseState
@@ -57,6 +58,13 @@ REASONS: Mapping[Reason, Words] = {
         "无法得知是否有人到访，由负责人判为漏巡",
         "nobody could have told; a person in charge called it missed",
     ),
+}
+
+TOLD_BY: Mapping[TimeSource, Words] = {
+    TimeSource.DEVICE: Words("设备时间", "device's clock"),
+    TimeSource.LOCAL: Words("设备本地时间（不带时区）", "device's local time, without offset,"),
+    TimeSource.GATEWAY: Words("网关时间", "gateway's clock"),
+    TimeSource.RECEIPT: Words("设备未报时间，按到达", "no time told; by its arrival"),
 }
 
 TRUSTS: Mapping[Trust, Words] = {

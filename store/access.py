@@ -5,6 +5,9 @@ The steps that are allowed stand in `rules.access`. The broker's files follow fr
 made before it kept any (`adopt`).
 """
 
+import base64
+import hashlib
+import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +20,23 @@ from store.tables import Credential, Device
 
 DEVICE = Device.__table__  # type: ignore[attr-defined]
 CREDENTIAL = Credential.__table__  # type: ignore[attr-defined]
+
+
+def admits(connection: Connection, device: str, username: str, password: str) -> bool:
+    """Whether that login is one of the device's that work now: as the broker would take it."""
+    held = holder(connection, device)
+    logins = () if held is None else held.working
+    return any(login.username == username and matches(password, login.hash) for login in logins)
+
+
+def matches(password: str, kept: str) -> bool:
+    """Whether `password` is the one that `kept`, `$7$iterations$salt$hash`, was made from.
+
+    Compared in constant time. Raises ValueError for what is no such hash.
+    """
+    _, _, iterations, salt, key = kept.split("$")
+    made = hashlib.pbkdf2_hmac("sha512", password.encode(), base64.b64decode(salt), int(iterations))
+    return hmac.compare_digest(made, base64.b64decode(key))
 
 
 class StepRefused(Exception):  # noqa: N818 - an answer, not a fault

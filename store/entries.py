@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select
 
+from devices.adapters.heard import TimeSource
 from devices.ids import Instant
 from store.tables import Entry
 
@@ -97,6 +98,13 @@ _INSERT = (
 def last_id(connection: Connection) -> int:
     """The highest id of an entry; 0 where there is none."""
     return connection.execute(select(func.max(ENTRY.c.id))).scalar() or 0
+
+
+def time_source(body: str | None) -> TimeSource:
+    """Who tells when an entry happened, by its body: its device, where that does not say."""
+    if body is None or '"time_source"' not in body:
+        return TimeSource.DEVICE
+    return TimeSource(json.loads(body)["time_source"])
 
 
 def next_id(connection: Connection) -> int:

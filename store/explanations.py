@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
+from devices.adapters.heard import TimeSource
 from devices.ids import Identity, Instant
 from rules.calendar import Calendar
 from rules.plans import Plan
 from rules.promises import Obligation as Promise
 from rules.promises import Read, Verdict
 from store.calendars import calendar_of, version_of
-from store.entries import ENTRY
+from store.entries import ENTRY, time_source
 from store.evidence import ARRIVAL, CORRECTION, DEVICE, PERSON, reads_for
 from store.marks import marks_of
 from store.obligations import OBLIGATION, SITE, VERDICT, VERSION, Plans, siblings
@@ -24,9 +25,13 @@ AROUND_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """How a read came in. `sent`: the device's clock then; it arrived in `[after, before]`."""
+    """How a read came in. `sent`: the device's clock then; it arrived in `[after, before]`.
+
+    `time_source`: who tells when it happened.
+    """
 
     sent: Instant | None
+    time_source: TimeSource
     after: Instant
     before: Instant | None
     corrected_how: str | None
@@ -144,14 +149,20 @@ def _verdicts(connection: Connection, obligation_id: int) -> tuple[Judgement, ..
 def _arrived(connection: Connection, identity: str) -> Arrived:
     device, epoch, seq = Identity.parse(identity)
     query = (
-        select(ENTRY.c.sent, ARRIVAL.c.after, ARRIVAL.c.before, CORRECTION.c.how)
+        select(ENTRY.c.sent, ENTRY.c.body, ARRIVAL.c.after, ARRIVAL.c.before, CORRECTION.c.how)
         .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
         .join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
         .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
         .where(DEVICE.c.slug == device, ENTRY.c.epoch == epoch, ENTRY.c.seq == seq)
     )
     row = connection.execute(query).one()
-    return Arrived(sent=row.sent, after=row.after, before=row.before, corrected_how=row.how)
+    return Arrived(
+        sent=row.sent,
+        time_source=time_source(row.body),
+        after=row.after,
+        before=row.before,
+        corrected_how=row.how,
+    )
 
 
 def _marks(connection: Connection, reads: Sequence[Read]) -> dict[str, tuple[tuple[str, Any], ...]]:

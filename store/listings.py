@@ -18,7 +18,7 @@ from devices.ids import Instant
 from rules.presence import Seen, stale, state
 from rules.promises import Verdict
 from store.database import reading
-from store.entries import EntryKind, ViaCode
+from store.entries import EntryKind, ViaCode, time_source
 from store.holdings import HELD, Rounds, with_holder
 from store.obligations import Plans
 from store.progress import standing_of
@@ -185,6 +185,7 @@ _CHECKIN = (
         ENTRY.c.at,
         ENTRY.c.received_at,
         ENTRY.c.via,
+        ENTRY.c.body,
         CORRECTION.c.at.label("corrected_at"),
         CORRECTION.c.how.label("corrected_how"),
         *HELD,
@@ -209,6 +210,7 @@ def checkins(engine: Engine, asked: Filter) -> Iterator[CheckinRow]:
     rounds = Rounds()
     for row, place in _per_site(engine, asked, _checkin_streams):
         values = _without(row, "site_id", "via", "person", *(column.name for column in HELD))
+        source = time_source(values.pop("body"))
         via = ViaCode(row["via"] or ViaCode.NFC).name.lower()
         person = row["person"] or _holder(engine, row, rounds)
         yield CheckinRow(
@@ -216,6 +218,7 @@ def checkins(engine: Engine, asked: Filter) -> Iterator[CheckinRow]:
             person=person,
             person_by_tag=person is not None and row["person"] is None,
             via=via,
+            time_source=source.value,
             site=place.slug,
             timezone=place.timezone or "UTC",
         )

@@ -15,6 +15,7 @@ class CheckinRow:
     """A check-in. `at`: the device's clock; `corrected_at` a third time, and how it was found.
 
     `person_by_tag`: the read does not say itself who made it; a person's tag read before it does.
+    `time_source`: who tells `at` (`devices.adapters.heard.TimeSource`).
     """
 
     site: str
@@ -27,6 +28,7 @@ class CheckinRow:
     seq: int
     at: Instant
     received_at: Instant
+    time_source: str
     via: str
     corrected_at: Instant | None
     corrected_how: str | None

@@ -42,6 +42,9 @@ class Health:
             registry=self._registry,
         )
         self._messages = Counter("gridbeat_messages", "Messages received", registry=self._registry)
+        self._lost = Counter(
+            "gridbeat_losses", "What the broker lost, noticed", ["what"], registry=self._registry
+        )
         self._lag = Gauge(
             "gridbeat_marker_age_seconds",
             "Age of the latest marker committed",
@@ -79,6 +82,10 @@ class Health:
             self._records.labels(outcome).inc(getattr(committed, outcome))
         for (protocol, why), count in committed.ignored.items():
             self._ignored.labels(protocol, why).inc(count)
+
+    def lost(self, what: str) -> None:
+        """Something is gone that the broker held for us."""
+        self._lost.labels(what).inc()
 
     def metrics(self, series_behind: int) -> bytes:
         """The exposition text of Prometheus."""

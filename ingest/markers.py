@@ -5,24 +5,68 @@ no more than its own way through the broker.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import Sequence
 
 from devices import codec, topics
 from devices.ids import Instant
 from devices.messages import ClockTick
 from ingest.clock import SystemClock
-from ingest.source import Source
+from ingest.source import Sending, Source
 
 EVERY_MS = 1_000
+TAKEN_WITHIN_S = 10.0
+MOST_OUT = 3_600
+"""Markers under way that are remembered: an hour's."""
+
+
+class MarkersOut:
+    """Markers on their way through the broker: which it has, and which came back."""
+
+    def __init__(self) -> None:
+        self._out: deque[Instant] = deque(maxlen=MOST_OUT)
+        self._taken: set[Instant] = set()
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    def sent(self, at: Instant, sending: Sending) -> None:
+        """A marker leaves; it counts once the broker has acknowledged it."""
+        self._out.append(at)
+        waiting = asyncio.create_task(self._await(at, sending))
+        self._waiting.add(waiting)
+        waiting.add_done_callback(self._waiting.discard)
+
+    async def _await(self, at: Instant, sending: Sending) -> None:
+        if await sending.done(TAKEN_WITHIN_S):
+            self._taken.add(at)
+
+    def forget(self) -> None:
+        """What was on its way is known to be gone."""
+        self._out.clear()
+        self._taken.clear()
+
+    def back(self, markers: Sequence[Instant]) -> int:
+        """Markers have come back; returns how many before them the broker had, and swallowed."""
+        swallowed = 0
+        for marker in markers:
+            while self._out and self._out[0] <= marker:
+                at = self._out.popleft()
+                swallowed += at != marker and at in self._taken
+                self._taken.discard(at)
+        return swallowed
 
 
 class Markers:
-    """Publishes markers by the machine's clock. `plan` tells the next instant that is due."""
+    """Publishes markers by the machine's clock. `plan` tells the next instant that is due.
+
+    `out` knows which of them the broker has, and did not bring back.
+    """
 
     def __init__(self, source: Source, clock: SystemClock, instance: str) -> None:
         self._source = source
         self._clock = clock
         self._topic = topics.marker(instance)
         self._due: Instant | None = None
+        self.out = MarkersOut()
         self._replanned = asyncio.Event()
 
     def plan(self, due: Instant | None) -> None:
@@ -35,7 +79,8 @@ class Markers:
         """Publish until cancelled."""
         while True:
             now = self._clock.now()
-            self._source.publish(self._topic, codec.encode_clock(ClockTick(now=now)), qos=1)
+            payload = codec.encode_clock(ClockTick(now=now))
+            self.out.sent(now, self._source.publish(self._topic, payload, qos=1))
             wait = EVERY_MS - now % EVERY_MS
             if self._due is not None and now < self._due:
                 wait = min(wait, self._due - now)

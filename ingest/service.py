@@ -32,6 +32,7 @@ from ingest.health import Health
 from ingest.holding import Holding
 from ingest.http import serving
 from ingest.ledger import Ledger
+from ingest.losses import Loss, Losses
 from ingest.markers import Markers
 from ingest.outbox import Outbox
 from ingest.owing import Owing
@@ -178,6 +179,9 @@ class Service:
             sampling=sampling,
         )
         self._receipts = Receipts(self._source, begun.clock, begun.ledger)
+        self._losses = Losses(
+            ledger, self._receipts, lambda: self._reader.picture, on_lost=self._on_lost
+        )
         self._outbox = Outbox(self._source, ledger, begun.clock.now)
         self._owing = Owing(
             ledger=ledger,
@@ -260,6 +264,7 @@ class Service:
             "handouts": self._handouts.run(),
             "owing": self._keep_owing(),
             "outages": self._keep_outages(),
+            "losses": self._losses.run(),
             "housekeeping": self._keep_house(),
             "supervisor": self._supervisor.keep_told(self._health, marked=not self._ticks),
         }
@@ -297,10 +302,13 @@ class Service:
         self._receipts.tell(committed.receipts, committed.photos)
         if committed.told:
             self._outbox.poke()
+        if self._markers is not None and (swallowed := self._markers.out.back(committed.markers)):
+            self._losses.noticed(Loss.OVERFLOW, markers=swallowed)
         if committed.marker is not None:
             if self._known is not None and committed.marker < self._known - STEPPED_MS:
                 self._watch.set_back(committed.marker)
             self._known = committed.marker
+            self._losses.marked()
             self._owing.first_tick = committed.first_tick
             self._marked.set()
             self._doubts.poke()
@@ -330,11 +338,15 @@ class Service:
 
     def _on_fresh_session(self, session: str) -> None:
         self._handouts.everybody(forget=True)
-        log.warning(
-            "mqtt.session_lost",
-            session=session,
-            meaning="the broker forgot us: what it held is gone; devices send it again",
-        )
+        if self._markers is not None and session == MAIN:
+            self._markers.out.forget()  # they went with it
+        self._losses.noticed(Loss.SESSION, session=session)
+
+    def _on_lost(self, loss: Loss) -> None:
+        self._health.lost(loss)
+        if not self._ticks:
+            since = self._clock.now() if self._known is None else self._known
+            self._watch.make_up_for(OwnGap(since=since, cause=loss.value), self._known)
 
     # Tasks ------------------------------------------------------------------------------------
 
@@ -357,14 +369,8 @@ class Service:
         name = await self._ledger.write(workers.rename_ledger)
         self._receipts.ledger = name
         self._holding.rename(name)
-        log.error(
-            "ledger.restored",
-            entries=kept,
-            before=self._holding.witnessed,
-            ledger=name,
-            meaning="this ledger had come further when it was last here, so it is a copy: it has a "
-            "new name now, and the handhelds send again what they still hold",
-        )
+        before = self._holding.witnessed
+        self._losses.noticed(Loss.RESTORED, entries=kept, before=before, ledger=name)
 
     async def _keep_owing(self) -> None:
         """Make what is owed before anything is judged by the marker that made it due."""

@@ -26,7 +26,7 @@ from rules.promises import Flip, Known, Standing, Verdict
 from store import decisions, obligations
 from store.events import HELD, MQTT, raise_notices
 from store.evidence import reachable, reads_for
-from store.owngaps import OwnGap, close_gap
+from store.owngaps import LOSSES, OwnGap, close_gap
 from store.spans import excuse_of
 
 log = structlog.get_logger()
@@ -85,9 +85,14 @@ class Watch:
         self._some.set()
 
     def make_up_for(self, gap: OwnGap, known: Instant | None) -> None:
-        """What was due by the next marker after `known` is made up for, and told as one digest."""
+        """What was due by the next marker after `known` is made up for, and told as one digest.
+
+        A loss within a gap is what that gap is told as: it is the graver news.
+        """
         if self._gap is None:
             self._gap, self._gap_known = gap, known
+        elif gap.cause in LOSSES and self._gap.cause not in LOSSES:
+            self._gap = replace(self._gap, cause=gap.cause)
 
     def hold_back(self, *, hung_up: bool) -> None:
         """While we have hung up ourselves, a marker that does not come back means nothing."""

@@ -61,6 +61,7 @@ class Committed:
     quarantined: int = 0
     ignored: dict[tuple[str, str], int] = field(default_factory=dict)  # protocol, why
     marker: Instant | None = None
+    markers: list[Instant] = field(default_factory=list)  # all of them, as they came
     first_tick: Instant | None = None
     receipts: dict[Key, Covered] = field(default_factory=dict)
     photos: dict[str, list[str]] = field(default_factory=dict)
@@ -236,6 +237,7 @@ class _Batch:
         if closed.skews:
             self._notices += writer.skews.turns(connection, closed.skews, writer.arrivals.after)
         self._done.marker = self._writer.arrivals.after
+        self._done.markers.append(marker)
         if self._first_tick is None:
             self._first_tick = marker
 

@@ -182,7 +182,7 @@ def service_gap(  # noqa: PLR0913 - a digest says all of it
 ) -> Notice:
     """We were down or cut off in [since, until); `rounds` came due meanwhile: one digest.
 
-    `cause` is a machine word (`down`, `broker`, `clock`). `verdicts` counts by standing; `named`:
+    `cause` is a machine word (a key of `_GAP_WORDS`). `verdicts` counts by standing; `named`:
     rounds that were not kept, as many as a message bears. `singly`: they are told one by one too.
     `offline`: devices that did not come back with us and are not told of one by one.
     """
@@ -220,6 +220,15 @@ _GAP_WORDS = {
     "down": Words("服务停止运行", "the service was down"),
     "broker": Words("与消息服务器断开", "the broker could not be reached"),
     "clock": Words("本机时钟不稳", "our own clock could not be relied on"),
+    "session": Words(
+        "消息服务器未为本服务保留消息，历时", "the broker kept nothing for the service"
+    ),
+    "overflow": Words(
+        "消息服务器队列已满、丢弃消息，历时", "the broker's queue was full: it dropped messages"
+    ),
+    "restored": Words(
+        "数据库由副本恢复，缺失", "the database was restored from a copy and lacks what came"
+    ),
 }
 
 

@@ -1,16 +1,19 @@
 """Coverage of each (device, epoch): what receipts may claim, kept in step with what is on disk."""
 
 import json
+from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from devices.coverage import NOTHING
 from devices.coverage import Coverage as Covered
 from devices.ids import Instant
 from store.prepared import Prepared
-from store.tables import Coverage
+from store.tables import Coverage, Device, DeviceState
 
 COVERAGE = Coverage.__table__  # type: ignore[attr-defined]
+DEVICE = Device.__table__  # type: ignore[attr-defined]
+STATE = DeviceState.__table__  # type: ignore[attr-defined]
 
 Key = tuple[str, int]
 """A device's slug and one of its epochs."""
@@ -20,6 +23,15 @@ REMEMBERED = 50_000
 
 MAX_STRANGERS = 10_000
 """How many (device, epoch) that no registry knows get receipts; a flood of names gets no more."""
+
+
+class OfDevice(NamedTuple):
+    """What of a registered device's present epoch is kept."""
+
+    device_id: int
+    slug: str
+    epoch: int
+    covered: Covered
 
 
 class CoverageBook:
@@ -130,4 +142,24 @@ _UPSERT = (
     "INSERT INTO coverage (device, epoch, state, touched_at) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (device, epoch) DO UPDATE "
     "SET state = excluded.state, touched_at = excluded.touched_at"
+)
+
+
+def of_devices(connection: Connection, after: int, limit: int) -> list[OfDevice]:
+    """The next `limit` registered devices by id, less those of which nothing is kept yet."""
+    rows = connection.execute(_OF_DEVICES, {"after": after, "limit": limit})
+    return [OfDevice(row.id, row.slug, row.epoch, Covered.from_state(row.state)) for row in rows]
+
+
+_OF_DEVICES = (
+    select(DEVICE.c.id, DEVICE.c.slug, COVERAGE.c.epoch, COVERAGE.c.state)
+    .outerjoin(STATE, STATE.c.device_id == DEVICE.c.id)
+    .join(
+        COVERAGE,
+        (COVERAGE.c.device == DEVICE.c.slug)
+        & (COVERAGE.c.epoch == func.coalesce(STATE.c.epoch, 0)),
+    )
+    .where(DEVICE.c.id > bindparam("after"), DEVICE.c.retired_at.is_(None))
+    .order_by(DEVICE.c.id)
+    .limit(bindparam("limit"))
 )

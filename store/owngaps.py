@@ -21,6 +21,12 @@ FEW = 10
 SHORTEST_MS = 30_000
 """A shorter silence of our own is a restart, not a gap worth telling."""
 
+LOSSES = frozenset({"session", "overflow", "restored"})
+"""Causes by which something is gone that only the devices still have."""
+
+ALWAYS_TOLD = LOSSES | {"clock"}
+"""However short they were."""
+
 NAMED = 100
 """How many rounds that were not kept a digest names; it counts them all."""
 
@@ -39,7 +45,8 @@ _CAME_DUE = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnGap:
-    """We were `down`, the `broker` gone, or our `clock` not to be relied on, since then."""
+    """We were `down`, the `broker` gone, our `clock` not to be relied on, or something lost, since
+    then: the `session`, an `overflow` of the broker's queue, a ledger that was `restored`."""
 
     since: Instant
     cause: str
@@ -52,7 +59,7 @@ def close_gap(connection: Connection, gap: OwnGap, until: Instant, now: Instant)
     """
     since, end = min(gap.since, until), max(gap.since, until)
     workers.end_outage(connection, "service", until)
-    if end - since < SHORTEST_MS and gap.cause != "clock":
+    if end - since < SHORTEST_MS and gap.cause not in ALWAYS_TOLD:
         connection.execute(update(OUTBOX).where(OUTBOX.c.channel == HELD).values(channel=MQTT))
         return 0
     span = {"since": since, "until": end, "horizon": since - LONGEST_MS}

@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -39,18 +40,24 @@ def end(service: Service) -> None:
     service.engine.dispose()
 
 
-def last(wire: Wire) -> tuple[str, int]:
-    """The ledger and `upto` of the last receipt."""
-    receipt = wire.receipts("hh-1")[-1]
-    return receipt["ledger"], receipt["upto"]
+def last(wire: Wire) -> dict[str, Any]:
+    """The last receipt."""
+    return wire.receipts("hh-1")[-1]
 
 
-def said_again(wire: Wire, seq: int) -> tuple[str, int]:
-    """What a device hears that sends a record once more."""
+def said_again(service: Service, wire: Wire, seq: int) -> str:
+    """The ledger that a device hears of that sends a record once more.
+
+    What the receipt claims is there: what the copy held, and what the broker still had.
+    """
     before = len(wire.receipts("hh-1"))
     wire.say(up("checkin"), checkin(seq, now_ms(), epoch=0))
     until(lambda: len(wire.receipts("hh-1")) > before, "a receipt")
-    return last(wire)
+    receipt = last(wire)
+    missing = {seq for first, end in receipt["missing"] for seq in range(first, end + 1)}
+    kept = {seq for (seq,) in service.rows("SELECT seq FROM entry")}
+    assert {*range(1, 6)} <= {*range(1, receipt["upto"] + 1)} - missing <= kept
+    return receipt["ledger"]
 
 
 def test_each_restore_of_one_backup_is_another_ledger(stage, tmp_path):
@@ -60,14 +67,13 @@ def test_each_restore_of_one_backup_is_another_ledger(stage, tmp_path):
     copy = tmp_path / "copy.db"
     assert service.command("db", "backup", str(copy)).returncode == 0
     say(wire, range(6, 9))
-    names = {last(wire)[0]}
+    names = {last(wire)["ledger"]}
     for _ in range(2):
         end(service)
         done = service.command("db", "restore", str(copy))
         assert done.returncode == 0, done.stderr
         service.start()
-        name, upto = said_again(wire, 5)
-        assert upto == 5
+        name = said_again(service, wire, 5)
         assert name not in names
         names.add(name)
         say(wire, range(6, 8))
@@ -91,15 +97,16 @@ def test_a_ledger_copied_back_by_hand_is_noticed(stage, tmp_path):
     shutil.copy(ledger, copy)
     service.start()
     say(wire, range(6, 9))
-    names = {last(wire)[0]}
+    names = {last(wire)["ledger"]}
     for _ in range(2):
         until(lambda: _witnessed(wire) >= 8, "the broker knows how far it has come")
         end(service)
         shutil.copy(copy, ledger)
         service.start()
-        assert "ledger.restored" in service.log
-        name, upto = said_again(wire, 5)
-        assert upto == 5
+        assert "lost.restored" in service.log
+        until(lambda: last(wire)["ledger"] not in names, "a receipt, though the device is silent")
+        name = said_again(service, wire, 5)
+        assert wire.event("service.gap")["data"]["cause"] == "restored"
         assert name not in names
         names.add(name)
 
@@ -111,13 +118,14 @@ def _witnessed(wire: Wire) -> int:
 def test_a_restart_is_no_restore(stage):
     """Stopped or killed, the ledger keeps its name."""
     service, wire = stage
-    name, _ = last(wire)
+    name = last(wire)["ledger"]
     service.stop()
     service.start()
     say(wire, range(6, 8))
     service.kill()
     service.start()
-    assert said_again(wire, 7) == (name, 7)
+    assert said_again(service, wire, 7) == name
+    assert last(wire)["upto"] == 7
 
 
 def test_what_cannot_be_restored_is_refused_and_nothing_is_touched(stage, tmp_path):

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from firmware_sim.fleet import NoReceiptsError
 from firmware_sim.link import RefusedError
 from firmware_sim.oracle import judge
 from firmware_sim.plans import PlanError
+from firmware_sim.proofs import counting, marks, proving_tags
 from firmware_sim.reading import built_in, load
 from firmware_sim.scenario import Scenario, ScenarioError
 
@@ -98,6 +100,18 @@ def devices(scenario: Annotated[str, typer.Argument(help="A scenario's name or f
 
 
 @app.command()
+def tags(scenario: Annotated[str, typer.Argument(help="A scenario's name or file.")]) -> None:
+    """Print the master key and the UIDs of the tags that prove presence, as JSON."""
+    played = load(scenario)
+    master = played.tag_master
+    told = {
+        "master_keys": None if master is None else f"1={master.hex()}",
+        "tags": sorted(proving_tags(played.registry)) if master else [],
+    }
+    typer.echo(json.dumps(told))
+
+
+@app.command()
 def scenarios() -> None:
     """List the built-in scenarios."""
     for name in built_in():
@@ -148,7 +162,9 @@ def _finish(
         "timezone": str(scenario.zone),
         "counts": outcome.chronicle.counts(),
     }
-    file = verdict_file(judge(scenario.registry, course), course, about)
+    counted = replace(course, visits=counting(scenario.registry, course.visits))
+    found = marks(scenario.registry, course.visits)
+    file = verdict_file(judge(scenario.registry, counted), found, course, about)
     if out is not None:
         write(out, outcome.chronicle.lines(outcome.doings.omissions), file)
     summary = {

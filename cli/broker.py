@@ -27,6 +27,21 @@ def init(
         str,
         typer.Option("--host", help="To listen on; beyond loopback all need a password."),
     ] = "127.0.0.1",
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Devices come by TLS; first: gridbeat tls init.")
+    ] = False,
+    tls_port: Annotated[
+        int, typer.Option("--tls-port", min=1, max=65535, help="For devices, on every address.")
+    ] = 8883,
+    office_port: Annotated[
+        int | None,
+        typer.Option(
+            "--office-port",
+            min=1,
+            max=65535,
+            help="By TLS as well, for services and walls elsewhere.",
+        ),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Write files anew that were changed; the old stay as .old."),
@@ -36,8 +51,11 @@ def init(
     """Make configuration, password and access files; the service's password is shown this once."""
     from cli.output import emit, note, say
     from desk import broker
+    from store.addresses import is_loopback
 
-    made = broker.init(folder or settings(context).broker_dir, port=port, host=host, force=force)
+    listeners = broker.Tls(port=tls_port, office=office_port) if tls or office_port else None
+    where = folder or settings(context).broker_dir
+    made = broker.init(where, port=port, host=host, tls=listeners, force=force)
     conf = made.folder / "mosquitto.conf"
     if json:
         emit(
@@ -53,7 +71,13 @@ def init(
     say(f"start it:  mosquitto -c {conf}")
     if made.mqtt_url is not None:
         say(f"the service's own login, shown this once:\n  GRIDBEAT_MQTT_URL={made.mqtt_url}")
-        note("On loopback the service may also come without; with it, nothing is ever missed.")
+        if listeners is None:
+            note("On loopback the service may also come without; with it, nothing is ever missed.")
+    if listeners is not None:
+        note("Nobody comes in without a name now, on loopback neither: mqtt_url needs its user.")
+        note("A broker that runs opens its TLS listeners when it is started again.")
+    elif not is_loopback(host):
+        note("Passwords cross the network in the clear there: better `tls init`, then --tls.")
 
 
 @app.command()

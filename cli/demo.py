@@ -63,11 +63,18 @@ class Progress:
 
 
 def run(
-    *, scenario: str, seed: int | None, seconds: float, as_json: bool, lang: str, by: By
+    *,
+    scenario: str,
+    seed: int | None,
+    seconds: float,
+    tls: bool,
+    as_json: bool,
+    lang: str,
+    by: By,
 ) -> int:
     """Play the day; 0 when every verdict equals the truth, 3 when not."""
     try:
-        with _stoppable(), staged(scenario, by) as stage:
+        with _stoppable(), staged(scenario, by, by_tls=tls) as stage:
             summary = _play(stage, seconds=seconds, seed=seed, lang=lang, quiet=as_json)
             result = score(stage.engine, stage.truth, summary, stage.influx_url)
             called = names(stage.engine)

@@ -30,6 +30,7 @@ from cli import (
     spans,
     state,
     tag,
+    tls,
 )
 from cli.options import Flags
 
@@ -107,6 +108,7 @@ GROUPS = (
     ("silence", "Events that are not told for a while.", spans.app),
     ("profile", "Special periods, in which more is owed.", profile.app),
     ("broker", "Our own Mosquitto.", broker.app),
+    ("tls", "Certificates for our own broker.", tls.app),
     ("db", "The ledger's database.", db.app),
     ("series", "The time series, in InfluxDB or from the ledger.", series.app),
     ("config", "The settings in force.", config.app),

@@ -30,6 +30,9 @@ def demo(
     seconds: Annotated[
         float, typer.Option("--seconds", min=0, help="How long it takes; 0: as fast as it goes.")
     ] = 30,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="All MQTT by TLS, with a private authority.")
+    ] = False,
     json: Json = False,
     lang: Language = None,
 ) -> None:
@@ -41,6 +44,7 @@ def demo(
             scenario=scenario,
             seed=seed,
             seconds=seconds,
+            tls=tls,
             as_json=json,
             lang=language(lang),
             by=by("demo", wall()),

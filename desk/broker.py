@@ -26,11 +26,27 @@ from desk.credentials import (
 from desk.errors import DeskError, UsageError
 from store.addresses import is_loopback
 
+DEVICES, OFFICE = "#:", "#;"
+"""What stands before the lines of `mosquitto.conf` that `broker init --tls` switches on."""
+
+TLS_FOLDER = "tls"
 CONF, PASSWORDS, ACCESS, PID = "mosquitto.conf", "passwd", "acl", "mosquitto.pid"
 
 CHECK_USER = "gridbeat.check"
 """Nobody's name. It gets a new password with every change of the files: once the broker takes that
 one, it has read them all. (No device can be called so: a dot is not for ids.)"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """The listeners that speak TLS: for devices, and with `office` for other machines of ours.
+
+    `host`: the address to listen on; None is every one.
+    """
+
+    port: int = 8883
+    office: int | None = None
+    host: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +90,28 @@ def render(text: str, *, folder: Path, port: int, host: str, user: str) -> str:
         (r"^user .*$", f"user {user}"),
         (r"^listener .*$", f"listener {port} {host}"),
         (r"^allow_anonymous .*$", f"allow_anonymous {anonymous}"),
-        (r"^((?:#:)?\w+) broker/", rf"\g<1> {_literal(f'{folder}/')}"),
+        (r"^((?:#[:;])?\w+) broker/", rf"\g<1> {_literal(f'{folder}/')}"),
     )
     for pattern, replacement in changes:
         text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    return text
+
+
+def switch_on(text: str, tls: Tls) -> str:
+    """A configuration with the TLS listeners on, whatever else somebody has changed in it.
+
+    Raises `DeskError` where it has no such lines.
+    """
+    wanted = [(DEVICES, tls.port)] + ([] if tls.office is None else [(OFFICE, tls.office)])
+    host = "" if tls.host is None else f" {tls.host}"
+    for sign, port in wanted:
+        text = re.sub(rf"^{sign}listener .*$", f"listener {port}{host}", text, flags=re.MULTILINE)
+        text = re.sub(rf"^{sign}", "", text, flags=re.MULTILINE)
+    if "\ncertfile " not in text:
+        raise DeskError(
+            f"the configuration has no lines for TLS (they begin with {DEVICES})",
+            f"write it anew: gridbeat broker init --tls --force (the old one stays as {CONF}.old)",
+        )
     return text
 
 
@@ -85,23 +119,42 @@ def _literal(text: str) -> str:
     return text.replace("\\", r"\\")
 
 
-def init(folder: Path, *, port: int = 1883, host: str = "127.0.0.1", force: bool = False) -> Made:
+def init(
+    folder: Path,
+    *,
+    port: int = 1883,
+    host: str = "127.0.0.1",
+    tls: Tls | None = None,
+    force: bool = False,
+) -> Made:
     """Make the broker's folder and files; what is there already and the same is left alone.
 
     A configuration or access list that differs is somebody's work: it is kept unless `force`, which
-    puts the old one aside as `NAME.old`. Passwords are only ever added to.
+    puts the old one aside as `NAME.old`; `tls` changes only its own lines of it. Passwords are only
+    ever added to. Raises `DeskError` where TLS has no certificate yet.
     """
     folder = folder.absolute()
+    if tls is not None and not (folder / TLS_FOLDER / "server.crt").exists():
+        raise DeskError(
+            f"there is no certificate in {folder / TLS_FOLDER}",
+            "first: gridbeat tls init --name NAME, for each name or address that devices dial",
+        )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     conf = render(template(), folder=folder, port=port, host=host, user=getpass.getuser())
     with locked(folder):
-        wanted = {CONF: conf, ACCESS: accesslist.renewed(_text(folder / ACCESS))}
+        before = _text(folder / CONF)
+        kept = before if tls is not None and not force else ""
+        wanted = {
+            CONF: conf if tls is None else switch_on(kept or conf, tls),
+            ACCESS: accesslist.renewed(_text(folder / ACCESS)),
+        }
         stale = [name for name, text in wanted.items() if _text(folder / name) not in ("", text)]
-        if stale and not force:
+        touched = [name for name in stale if not (name == CONF and kept)]
+        if touched and not force:
             raise DeskError(
-                f"{folder / stale[0]} is there already, and is not what would be written",
+                f"{folder / touched[0]} is there already, and is not what would be written",
                 "keep it, or write it anew with --force (the old one stays as "
-                f"{stale[0]}.old; passwords stay)",
+                f"{touched[0]}.old; passwords stay)",
             )
         written = [name for name in wanted if name in stale or not (folder / name).exists()]
         for name in written:

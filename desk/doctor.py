@@ -15,10 +15,10 @@ from pathlib import Path
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from desk import broker
+from desk import broker, tls
 from desk.census import census
 from desk.devices import away, deaf_since
-from desk.errors import UnreachableError
+from desk.errors import DeskError, UnreachableError
 from desk.ledger import present
 from desk.pings import Ping, ping
 from desk.settling import agrees
@@ -86,6 +86,7 @@ def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
             yield from _devices(engine, wall)
             yield from _access(engine, settings.broker_dir)
         yield from _broker(settings)
+        yield from _certificates(settings, wall)
         yield from _series(settings, engine if usable else None, wall)
         yield _clock(engine if usable else None, settings, wall)
     finally:
@@ -266,6 +267,39 @@ def _broker(settings: Settings) -> Iterator[Check]:
 
 _BROKER = "start it: mosquitto -c DIR/mosquitto.conf (gridbeat broker init makes DIR); see mqtt_url"
 _ACCESS = "give the service's user `readwrite patrol/v1/#`, as gridbeat broker init does"
+
+
+def _certificates(settings: Settings, wall: Instant) -> Iterator[Check]:
+    """How long the certificates hold: the broker's own files, and what it really shows."""
+    folder, address = settings.broker_dir / broker.TLS_FOLDER, settings.mqtt_url
+    for path in (folder / tls.CERT, folder / tls.CA_CERT):
+        if path.exists():
+            try:
+                yield _until(str(path), tls.inspect(path).not_after, wall)
+            except DeskError as error:
+                yield Check(what="tls", state=State.WRONG, detail=str(error), remedy=error.remedy)
+    if address.tls:
+        try:
+            ends = tls.served(address.host, address.port, settings.mqtt_ca_file)
+        except OSError as error:
+            yield Check(what="tls", state=State.WRONG, detail=f"{address}: {error}", remedy=_TRUST)
+        else:
+            yield _until(f"what {address.host}:{address.port} shows", ends, wall)
+
+
+def _until(what: str, ends: Instant, wall: Instant) -> Check:
+    days = (ends - wall) // 86_400_000
+    if ends <= wall:
+        detail = f"{what} ended {-days} days ago: devices that look at it stay away"
+        return Check(what="tls", state=State.WRONG, detail=detail, remedy=_RENEW)
+    detail = f"{what} holds for {days} days"
+    late = days < tls.RENEW_DAYS
+    state = State.WARN if late else State.OK
+    return Check(what="tls", state=state, detail=detail, remedy=_RENEW if late else None)
+
+
+_RENEW = "gridbeat tls renew; where the authority itself ends, `tls init` anew for every device"
+_TRUST = "see that it runs, that its certificate names this host, and mqtt_ca_file its authority"
 
 
 def _access(engine: Engine, folder: Path) -> Iterator[Check]:

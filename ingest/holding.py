@@ -65,6 +65,7 @@ class Holding:
             pid=os.getpid(),
             since=self._clock.now(),
         )
+        self._cut: str | None = None  # why the last connection failed or ended
         self._turned = asyncio.Condition()
         self._leaving = asyncio.Event()
 
@@ -90,13 +91,21 @@ class Holding:
         while not self._leaving.is_set():
             try:
                 async with self._client() as client:
+                    self._cut = None
                     await _Talk(self, client).run(self._leaving)
             except (aiomqtt.MqttError, OSError) as error:
-                log.debug("claim.cut", error=str(error))
+                self._say_cut(str(error) or type(error).__name__)
             self.tried.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_S):
                     await self._leaving.wait()
+
+    def _say_cut(self, why: str) -> None:
+        """Tell each reason once: nothing else tries the broker while nobody knows how we stand."""
+        if why != self._cut:
+            broker = str(self._settings.mqtt_url)
+            log.warning("mqtt.unreachable", broker=broker, reason=why, next="tried each second")
+        self._cut = why
 
     def _client(self) -> aiomqtt.Client:
         address, authority = self._settings.mqtt_url, self._settings.mqtt_ca_file

@@ -185,6 +185,11 @@ class Settings(BaseSettings):
         "access files.",
         json_schema_extra={"sample": "broker"},
     )
+    ca_dir: Annotated[Path, _reads(_path)] = Field(
+        default_factory=lambda: home() / "ca",
+        description="Where `tls init` keeps the private authority's key; needed only to renew.",
+        json_schema_extra={"sample": "ca"},
+    )
     http_address: Annotated[HttpAddress | None, NoDecode, _reads(HttpAddress.parse, empty=True)] = (
         Field(
             default=HttpAddress(host="127.0.0.1", port=8420),
@@ -339,7 +344,7 @@ class Described:
     meaning: str
 
 
-PATHS = ("broker_dir", "mqtt_ca_file", "tag_keys_file", "tag_passphrase_file")
+PATHS = ("broker_dir", "ca_dir", "mqtt_ca_file", "tag_keys_file", "tag_passphrase_file")
 ONLY_VARIABLES = ("tag_passphrase", "tag_master_keys")
 """Never in the settings file: there they would lie beside what they open."""
 

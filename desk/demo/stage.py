@@ -7,15 +7,16 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from desk import broker
+from desk import broker, tls
 from desk.access import enroll
+from desk.accesslist import SERVICE_USER
 from desk.acts import By
 from desk.demo.children import Child, free_port, listens, program, required, start, wait_for
 from desk.settling import write_files
@@ -47,12 +48,12 @@ class Stage:
 
     folder: Path
     engine: Engine
-    mqtt_url: str
     influx_url: str | None
     service: Child
     simulator: Path
     scenario: str
     credentials: Path
+    environment: Mapping[str, str]
 
     @property
     def truth(self) -> Path:
@@ -72,14 +73,16 @@ class Stage:
             "the simulator",
             argv,
             self.folder,
-            environment=_environment(GRIDBEAT_SIM_MQTT_URL=self.mqtt_url),
+            environment=_environment(**self.environment),
             output=subprocess.PIPE,
         )
 
 
 @contextmanager
-def staged(scenario: str, by: By) -> Iterator[Stage]:
+def staged(scenario: str, by: By, *, by_tls: bool = False) -> Iterator[Stage]:
     """Set the stage for a scenario; everything is stopped and removed at the end.
+
+    `by_tls`: with a private authority, and all that is said on MQTT by TLS.
 
     Raises `DeskError` where a program is missing, `UnreachableError` where one does not start.
     """
@@ -88,25 +91,57 @@ def staged(scenario: str, by: By) -> Iterator[Stage]:
     with ExitStack() as stack:
         temporary = tempfile.TemporaryDirectory(prefix="gridbeat-demo-", ignore_cleanup_errors=True)
         folder = Path(stack.enter_context(temporary))
-        made = broker.init(folder / "broker", port=free_port())
-        url = made.mqtt_url or ""
+        made, way = (_by_tls if by_tls else _in_the_clear)(folder / "broker", by)
         engine = _ledger(folder, _asked(simulator, "registry", scenario), scenario, by)
         stack.callback(engine.dispose)
         devices = _asked(simulator, "devices", scenario).split()
         credentials = _enrolled(engine, made, devices, by)
         _run(stack, _broker(mosquitto, made.folder, made.port))
         influx_url = _influx(stack, folder)
-        service = _run(stack, _service(folder, url, influx_url))
+        service = _run(stack, _service(folder, way.service, influx_url))
         yield Stage(
             folder=folder,
             engine=engine,
-            mqtt_url=url,
             influx_url=influx_url,
             service=service,
             simulator=simulator,
             scenario=scenario,
             credentials=credentials,
+            environment=way.simulator,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """How the service (settings) and the simulator (variables) come to the broker."""
+
+    service: Mapping[str, str]
+    simulator: Mapping[str, str]
+
+
+def _in_the_clear(folder: Path, _by: By) -> tuple[broker.Made, _Way]:
+    made = broker.init(folder, port=free_port())
+    url = made.mqtt_url or ""
+    return made, _Way(service={"MQTT_URL": url}, simulator={"GRIDBEAT_SIM_MQTT_URL": url})
+
+
+def _by_tls(folder: Path, by: By) -> tuple[broker.Made, _Way]:
+    """As a district would: devices on one listener, the service on the other."""
+    place = tls.Place(authority=folder.parent / "ca", server=folder / broker.TLS_FOLDER)
+    tls.init(place, (), now=by.now)
+    listeners = broker.Tls(port=free_port(), office=free_port(), host="127.0.0.1")
+    made = broker.init(folder, port=free_port(), tls=listeners)
+    who, ca = (
+        f"mqtts://{SERVICE_USER}:{made.password}@127.0.0.1",
+        str(place.server / "ca.crt"),
+    )
+    return made, _Way(
+        service={"MQTT_URL": f"{who}:{listeners.office}", "MQTT_CA_FILE": ca},
+        simulator={
+            "GRIDBEAT_SIM_MQTT_URL": f"{who}:{listeners.port}",
+            "GRIDBEAT_SIM_MQTT_CA_FILE": ca,
+        },
+    )
 
 
 def _run(stack: ExitStack, child: Child) -> Child:
@@ -172,11 +207,11 @@ def _influx(stack: ExitStack, folder: Path) -> str | None:
     return f"http://127.0.0.1:{port}"
 
 
-def _service(folder: Path, mqtt_url: str, influx_url: str | None) -> Child:
+def _service(folder: Path, way: Mapping[str, str], influx_url: str | None) -> Child:
     port = free_port()
     settings = {
+        **way,
         "DATABASE_URL": f"sqlite:///{folder}/gridbeat.db",
-        "MQTT_URL": mqtt_url,
         "HTTP_ADDRESS": f"127.0.0.1:{port}",
         "CLOCK": "mqtt",
         "BROKER_DIR": str(folder / "broker"),

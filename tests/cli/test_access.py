@@ -118,9 +118,9 @@ def test_the_old_credential_ends_by_itself(ours: Ours) -> None:
     old = ours.device("enroll", "hh-0101")
     service = ours.gridbeat.start("ingest")
     try:
-        new = ours.device("rotate", "hh-0101", "--overlap", "1s")
+        new = ours.device("rotate", "hh-0101", "--overlap", "2s")
         client = ours.client(old)
-        assert client.until(lambda: client.cut, limit=20)
+        assert client.until(lambda: client.cut, limit=60)
         assert (ours.lets_in(old), ours.lets_in(new)) == (False, True)
     finally:
         service.terminate()

@@ -264,38 +264,6 @@ def test_the_checkouts_own_file_starts(tmp_path: Path) -> None:
         process.wait()
 
 
-@pytest.mark.broker
-def test_the_tls_listener_ends_nameless_access(folder: Path) -> None:
-    """With the TLS lines switched on, nobody comes in without a name, on loopback neither."""
-    made = broker.init(folder, port=1)
-    tls_port = free_port()
-    certificates(folder / "tls")
-    text = (folder / "mosquitto.conf").read_text().replace("#:", "")
-    text = text.replace("listener 1 ", "listener {port} ").replace(
-        "listener 8883", f"listener {tls_port} 127.0.0.1"
-    )
-    with mosquitto(conf=text) as server:
-        assert Client(server.port).code == NOT_AUTHORISED
-        assert Client(server.port, "gridbeat", made.password).code == 0
-        ca = folder / "tls" / "ca.crt"
-        assert Client(tls_port, ca=ca).code == NOT_AUTHORISED
-        assert Client(tls_port, "gridbeat", made.password, ca=ca).code == 0
-
-
-def certificates(folder: Path) -> None:
-    folder.mkdir()
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
-            *("-subj", "/CN=localhost", "-keyout", folder / "server.key"),
-            *("-out", folder / "server.crt"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    (folder / "ca.crt").write_bytes((folder / "server.crt").read_bytes())
-
-
 def test_no_broker_is_said_and_no_stranger_signalled(folder: Path) -> None:
     """Without a broker, or with a pid that is another program's by now, nobody is signalled."""
     broker.init(folder)

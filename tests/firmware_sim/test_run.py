@@ -21,7 +21,6 @@ from firmware_sim.fleet import NoReceiptsError
 from firmware_sim.handheld import Fitting, Handheld
 from firmware_sim.link import Broker, Link, Login, RefusedError
 from firmware_sim.oracle import judge
-from firmware_sim.proofs import Marks
 from firmware_sim.reading import load
 from tests.firmware_sim.responder import Responder
 from tests.servers import Server, mosquitto
@@ -70,7 +69,7 @@ async def play(port: int, name: str, watch=ignore, **manner):
     outcome = await Driver(scenario, access, settings, watch).run()
     course = outcome.chronicle.course(outcome.first_tick, outcome.last_tick)
     about = {"counts": outcome.chronicle.counts()}
-    return outcome, verdict_file(judge(scenario.registry, course), Marks(), course, about)
+    return outcome, verdict_file(judge(scenario.registry, course), course, about)
 
 
 @pytest.mark.parametrize("name", NAMES)

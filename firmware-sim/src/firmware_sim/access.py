@@ -8,7 +8,7 @@ import json
 import secrets
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from firmware_sim.link import Broker, Login, parse_url
@@ -48,10 +48,11 @@ class Access:
             self.login(device)
 
 
-def read_access(url: str, credentials: Path | None) -> Access:
-    """Put the URL and the file together; raises `AccessError`."""
+def read_access(url: str, credentials: Path | None, ca_file: Path | None = None) -> Access:
+    """Put the URL and the files together; raises `AccessError`."""
     try:
         broker, driver = parse_url(url)
+        broker = replace(broker, ca_file=ca_file)
     except ValueError as error:
         raise AccessError(str(error)) from error
     if credentials is None:

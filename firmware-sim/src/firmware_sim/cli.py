@@ -6,7 +6,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,6 @@ from firmware_sim.fleet import NoReceiptsError
 from firmware_sim.link import RefusedError
 from firmware_sim.oracle import judge
 from firmware_sim.plans import PlanError
-from firmware_sim.proofs import counting, marks, proving_tags
 from firmware_sim.reading import built_in, load
 from firmware_sim.scenario import Scenario, ScenarioError
 
@@ -50,6 +48,12 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants it
     credentials: Annotated[
         Path | None, typer.Option(help="TOML or JSON: [devices] ID = password; [clock] user, …")
     ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="GRIDBEAT_SIM_MQTT_CA_FILE", help="The authority that mqtts:// is to trust."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for truth.jsonl and verdicts.json.")
     ] = None,
@@ -70,7 +74,7 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants it
     """Play a scenario through a broker; the service must have its registry applied."""
     shift = _days_until_today(scenario) if no_clock else 0
     played = load(scenario, shift_days=shift)
-    access = read_access(mqtt_url, credentials)
+    access = read_access(mqtt_url, credentials, ca_file)
     access.require(played.devices)
     manner = Manner(
         seed=played.seed if seed is None else seed,
@@ -97,18 +101,6 @@ def devices(scenario: Annotated[str, typer.Argument(help="A scenario's name or f
     played = load(scenario)
     for device in dict.fromkeys([*played.devices, *played.registry.roaming]):
         typer.echo(device)
-
-
-@app.command()
-def tags(scenario: Annotated[str, typer.Argument(help="A scenario's name or file.")]) -> None:
-    """Print the master key and the UIDs of the tags that prove presence, as JSON."""
-    played = load(scenario)
-    master = played.tag_master
-    told = {
-        "master_keys": None if master is None else f"1={master.hex()}",
-        "tags": sorted(proving_tags(played.registry)) if master else [],
-    }
-    typer.echo(json.dumps(told))
 
 
 @app.command()
@@ -162,9 +154,7 @@ def _finish(
         "timezone": str(scenario.zone),
         "counts": outcome.chronicle.counts(),
     }
-    counted = replace(course, visits=counting(scenario.registry, course.visits))
-    found = marks(scenario.registry, course.visits)
-    file = verdict_file(judge(scenario.registry, counted), found, course, about)
+    file = verdict_file(judge(scenario.registry, course), course, about)
     if out is not None:
         write(out, outcome.chronicle.lines(outcome.doings.omissions), file)
     summary = {

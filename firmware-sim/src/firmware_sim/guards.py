@@ -40,10 +40,7 @@ ORDER = {do: place for place, do in enumerate(Do)}
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """One thing done at `at` (ms). `label` names it, `refers` names an earlier one of these.
-
-    `bare`, `again`, `tapped`: see `scenario.Read`; `counter`: which tap of its tag a read tells.
-    """
+    """One thing done at `at` (ms). `label` names it, `refers` names an earlier one of these."""
 
     at: int
     do: Do
@@ -55,10 +52,6 @@ class Act:
     label: str | None = None
     refers: str | None = None
     what: str | None = None
-    bare: bool = False
-    again: bool = False
-    tapped: int | None = None
-    counter: int | None = None
 
     @property
     def order(self) -> tuple[int, int, str]:
@@ -309,9 +302,6 @@ def _said(scenario: Scenario) -> Iterator[Act]:
             checkpoint=read.checkpoint,
             members={"tag": read.tag},
             what=None if read.checkpoint else "unknown-tag",
-            bare=read.bare,
-            again=read.again,
-            tapped=read.tapped,
         )
 
 

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -40,11 +41,12 @@ class RefusedError(ConnectionError):
 
 @dataclass(frozen=True, kw_only=True)
 class Broker:
-    """Where the broker is."""
+    """Where the broker is; with TLS, whose authority signed its certificate (else the system's)."""
 
     host: str = "127.0.0.1"
     port: int = 1883
     tls: bool = False
+    ca_file: Path | None = None
 
     @property
     def loopback(self) -> bool:
@@ -159,7 +161,9 @@ class Link:
             keepalive=60,
             timeout=ANSWER_WITHIN,
             will=None if will is None else aiomqtt.Will(will.topic, will.payload, 1, will.retain),
-            tls_context=ssl.create_default_context() if self._broker.tls else None,
+            tls_context=ssl.create_default_context(cafile=self._broker.ca_file)
+            if self._broker.tls
+            else None,
             logger=_QUIET,
         )
 

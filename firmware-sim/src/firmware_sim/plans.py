@@ -25,12 +25,11 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A place and the tags that stand for it; `proof` where a bare number does not suffice."""
+    """A place and the tags that stand for it."""
 
     id: str
     name: str
     tags: tuple[str, ...]
-    proof: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,12 +209,7 @@ def _days(zone: ZoneInfo, since: int, until: int) -> Iterator[dt.date]:
 
 def _site(raw: Mapping[str, Any]) -> Site:
     checkpoints = [
-        Checkpoint(
-            id=c["id"],
-            name=str(c.get("name", c["id"])),
-            tags=tuple(c.get("tags") or ()),
-            proof=c.get("proof"),
-        )
+        Checkpoint(id=c["id"], name=str(c.get("name", c["id"])), tags=tuple(c.get("tags") or ()))
         for c in raw.get("checkpoints") or ()
     ]
     return Site(

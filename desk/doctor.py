@@ -25,12 +25,21 @@ from desk.settling import agrees
 from desk.status import services
 from desk.times import span
 from devices.ids import Instant
-from store.database import SchemaOutdated, check_schema, ledger_path, open_engine, reading, writing
+from store.database import (
+    WAL_LIMIT_BYTES,
+    SchemaOutdated,
+    check_schema,
+    ledger_path,
+    open_engine,
+    reading,
+    writing,
+)
 from store.listings import ENTRY
 from store.series.connect import series_writer
 from store.series.ports import Retryable, SeriesError
 from store.settings import ClockKind, Settings
 from store.tallies import tally
+from store.wal import log_bytes, readers
 
 QUICK_S = 3.0
 """The integrity check of a large ledger is given this long; the backup's is a whole one."""
@@ -79,6 +88,7 @@ def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
         database = _database(engine)
         yield database
         yield _disk(ledger_path(engine), settings.disk_floor_mb)
+        yield from _log(ledger_path(engine), settings.wal_limit_mb)
         usable = database.state in (State.OK, State.WARN)
         if usable:
             yield from _registry(engine)
@@ -153,6 +163,21 @@ def _disk(path: Path, floor_mb: int) -> Check:
     if free < 5 * floor_mb:
         return Check(what="disk", state=State.WARN, detail=detail, remedy="make room there soon")
     return Check(what="disk", state=State.OK, detail=detail)
+
+
+def _log(path: Path, limit_mb: int) -> Iterator[Check]:
+    """The write-ahead log, once it is larger than it may be with nobody in its way."""
+    size = log_bytes(path)
+    if size <= WAL_LIMIT_BYTES:
+        return
+    who = ", ".join(map(str, readers(path))) or "nobody that this system shows"
+    detail = f"{size // _MIB} MiB beside the ledger; read now by {who}"
+    yield Check(
+        what="log",
+        state=State.WRONG if size > limit_mb * _MIB else State.WARN,
+        detail=f"{detail}; above {limit_mb} MiB the service stops reading",
+        remedy="end the program that keeps the ledger open: then it shrinks by itself",
+    )
 
 
 def _registry(engine: Engine) -> Iterator[Check]:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +40,7 @@ from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
 from ingest.rollcall import RollCall
+from ingest.room import Room
 from ingest.source import MAIN, SOS, Delivery, Source, sessions
 from ingest.sources import source
 from ingest.standby import may_serve, until_taken
@@ -220,11 +220,12 @@ class Service:
             self._on_committed,
             batch=settings.batch_size,
         )
+        self._room = Room(ledger_path(ledger.engine), settings, self._health)
         self._marked = asyncio.Event()
         self._turns: asyncio.Queue[tuple[bool, Instant]] = asyncio.Queue()
         self._turns.put_nowait((False, begun.clock.now()))  # until the broker has answered
         self._following = asyncio.Lock()
-        self._reading = self._disk_low = False
+        self._reading = self._short = False
         self._steady, self._sure = True, begun.clock.now()
         self._ending = False
         self._known = begun.marker
@@ -324,7 +325,7 @@ class Service:
             self._markers.plan(wake)
 
     def _on_connection(self, connected: bool) -> None:
-        if self._ending or self._disk_low:  # we hang up: that is no fault of the broker's
+        if self._ending or self._short:  # we hang up: that is no fault of the broker's
             return
         self._health.because("broker", None if connected else "not connected to the broker")
         log.info(
@@ -356,7 +357,7 @@ class Service:
         await self._check_ledger()
         await self._source.start()
         self._reading = True
-        if self._disk_low:
+        if self._short:
             await self._source.pause()
         await asyncio.Event().wait()  # no part of the service ends by itself
 
@@ -400,7 +401,7 @@ class Service:
         """Each second: the registry, the disk, the figures of `/metrics`, the minute."""
         while True:
             await self._refresh()
-            await self._check_disk()
+            await self._check_room()
             await self._check_clock()
             await self._retake()
             await messages.tell(self._source, self._ledger, self._clock.now)
@@ -441,7 +442,7 @@ class Service:
 
     async def _take_posted(self, topic: str, payloads: Sequence[bytes]) -> bool:
         """Commit what a phone posted; False where it cannot be kept now."""
-        if self._disk_low or self._ending:
+        if self._short or self._ending:
             return False
         now = self._clock.now()
         deliveries = [Delivery(MAIN, topic, payload, False, (0, 0)) for payload in payloads]
@@ -476,24 +477,17 @@ class Service:
         self._watch.make_up_for(OwnGap(since=sure, cause="clock"), self._known)
         await self._ledger.write(lambda c: workers.begin_outage(c, "clock", sure))
 
-    async def _check_disk(self) -> None:
-        """Below the floor nothing more is read; the broker keeps it, and devices keep theirs."""
-        free = shutil.disk_usage(ledger_path(self._ledger.engine).parent).free // 2**20
-        floor = self._settings.disk_floor_mb
-        low = free < floor
-        if low is self._disk_low:
+    async def _check_room(self) -> None:
+        """Where the ledger has too little room we hang up, and come back when there is enough."""
+        short = await asyncio.to_thread(self._room.short)
+        if short is self._short:
             return
-        self._disk_low = low
-        self._watch.hold_back(hung_up=low)
-        if low:
+        self._short = short
+        self._watch.hold_back(hung_up=short)
+        if short:
             self._turns.put_nowait((True, self._clock.now()))  # it is we who hang up
-        why = f"{free} MiB of disk are free, {floor} must stay: make room, it goes on by itself"
-        self._health.because("disk", why if low else None)
-        log.log(
-            logging.ERROR if low else logging.INFO, "disk.low" if low else "disk.enough", free=free
-        )
         if self._reading:
-            await (self._source.pause() if low else self._source.resume())
+            await (self._source.pause() if short else self._source.resume())
 
     async def _refresh(self) -> None:
         """Follow the registry, if it has another version."""

@@ -265,6 +265,12 @@ class Settings(BaseSettings):
         description="MiB that stay free on the ledger's disk: below, nothing more is read or "
         "acknowledged.",
     )
+    wal_limit_mb: int = Field(
+        default=2_048,
+        ge=1,
+        description="MiB to which the ledger's log may grow while somebody keeps reading the "
+        "ledger: above, nothing more is read or acknowledged until that ends.",
+    )
     batch_size: int = Field(
         default=500, ge=1, le=10_000, description="Messages that one commit holds at most."
     )

@@ -66,6 +66,11 @@ def checkin(seq: int, at: Instant, tag: str = GATE, **more: Any) -> dict[str, An
     return {"seq": seq, "at": at, "sent": at, "tag": tag, **more}
 
 
+def birth(oldest: int, **more: Any) -> dict[str, Any]:
+    """A device is there, and stores nothing below `oldest`."""
+    return {"online": True, "oldest": oldest, **more}
+
+
 def owe(engine: Engine, opens: Instant, closes: Instant, plan: str = "day", grace: int = 0) -> str:
     """What the plan owes in a window that no file could say: the contract's are whole minutes."""
     with writing(engine) as connection:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.load import discard_session
 from store.addresses import MqttAddress
-from tests.ingest.school import REGISTRY, checkin, up
+from tests.ingest.school import REGISTRY, birth, checkin, up
 from tests.servers import Server, mosquitto
 from tests.service import Service, a_service, now_ms, until
 from tests.wire import Wire, a_wire
@@ -42,6 +42,7 @@ def stage(tmp_path, broker) -> Iterator[tuple[Service, Wire]]:
         a_wire(broker.port) as wire,
     ):
         for device in ("hh-1", "hh-2"):
+            wire.say(up("status", device), birth(1))
             wire.say(up("checkin", device), checkin(1, now_ms()))
             wire.receipt(device, 1)
         yield service, wire

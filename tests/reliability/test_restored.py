@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.ingest.school import REGISTRY, checkin, up
+from tests.ingest.school import REGISTRY, birth, checkin, up
 from tests.servers import mosquitto
 from tests.service import Service, a_service, now_ms, until
 from tests.wire import Wire, a_wire
@@ -23,6 +23,7 @@ def stage(tmp_path) -> Iterator[tuple[Service, Wire]]:
         a_service(tmp_path, broker.port, REGISTRY) as service,
         a_wire(broker.port) as wire,
     ):
+        wire.say(up("status"), birth(1))
         say(wire, range(1, 6))
         yield service, wire
 

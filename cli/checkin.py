@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli import imports
 from cli.options import Json, Language, Since, Site, Until, asked, group, language
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from cli.output import Column
 
 app = group()
+app.command("import")(imports.import_)
+app.add_typer(imports.maps, name="map", help="How exports of wands' software are read.")
 
 
 @app.command("list")
@@ -63,6 +66,8 @@ def _lag(look: "Look", row: Any) -> str:
     zh = look.lang == "zh"
     lag = (row.received_at - (row.corrected_at or row.at)) // 1000
     words = f"+{lag // 3600}h{lag % 3600 // 60:02}m" if lag >= 3600 else f"+{max(lag, 0)}s"
+    if row.via == "import":
+        return f"{words} ({'导入' if zh else 'imported'})"
     if row.corrected_at is not None:
         how = {
             "ahead": ("时钟偏快", "clock ahead"),

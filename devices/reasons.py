@@ -17,5 +17,7 @@ class Reason(StrEnum):
     RETIRED_DEVICE = "retired-device"
     UNKNOWN_TOPIC = "unknown-topic"
     BAD_PHOTO = "bad-photo"
+    UNREADABLE_ROW = "unreadable-row"
+    """A row of a file that somebody imported; what is wrong with it stands in the detail."""
     UNHANDLED = "unhandled"
     """The service itself failed at it, which is a fault of ours: its log says how."""

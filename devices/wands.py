@@ -189,6 +189,8 @@ def instant(local: Local, zone: tzinfo) -> Instant:
     changed: which one it was nobody knows, and a wand's clock does not follow such a change.
     """
     clock = local.clock
+    if not 1970 < clock.year < 9999:
+        raise BadTime(f"'{clock:%Y-%m-%d}' is no day of ours")
     if local.offset is not None:
         return _ms(clock.replace(tzinfo=local.offset))
     first, second = (clock.replace(tzinfo=zone, fold=fold) for fold in (0, 1))

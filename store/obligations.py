@@ -488,8 +488,11 @@ _LOOK_BACK = (
 )
 
 
-def touch(connection: Connection, site_id: int, at: Instant) -> int:
-    """Have judged obligations of a site looked at again that a read at `at` bears on."""
+def touch(connection: Connection, site_id: int, at: Instant, wake: Instant | None = None) -> int:
+    """Have judged obligations of a site looked at again that a read at `at` bears on.
+
+    At once, or at `wake`: when more will have come that bears on them.
+    """
     touched = 0
     for kinds, longest in _LOOK_BACK:
         borne_on = (
@@ -500,7 +503,7 @@ def touch(connection: Connection, site_id: int, at: Instant) -> int:
             & (OBLIGATION.c.wake.is_(None))
             & kinds
         )
-        found = connection.execute(update(OBLIGATION).where(borne_on).values(wake=at))
+        found = connection.execute(update(OBLIGATION).where(borne_on).values(wake=wake or at))
         touched += found.rowcount
     return touched
 
@@ -513,6 +516,12 @@ def touch_alarm(connection: Connection, checkpoint_id: int, at: Instant) -> int:
     overdue = OBLIGATION.c.alarm & (OBLIGATION.c.checkpoint_id == checkpoint_id)
     later = (OBLIGATION.c.wake.is_(None)) | (OBLIGATION.c.wake > at)
     return connection.execute(update(OBLIGATION).where(overdue & later).values(wake=at)).rowcount
+
+
+def hurry(connection: Connection, wake: Instant, now: Instant) -> int:
+    """Have what was put off to `wake` looked at now; how many."""
+    put_off = OBLIGATION.c.wake == wake
+    return connection.execute(update(OBLIGATION).where(put_off).values(wake=now)).rowcount
 
 
 def judged_until(connection: Connection) -> dict[int, Instant]:

@@ -1,0 +1,412 @@
+"""`gridbeat checkin import` and `gridbeat checkin map`: what wands' software exported."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import Author, Json, Language, Site, by, group, language, settings, wall
+
+if TYPE_CHECKING:
+    from desk.sheets import Sheet
+    from desk.wandfiles import Header
+    from desk.wandimport import Outcome, Taken
+    from desk.wandmaps import WandMap
+
+maps = group()
+
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="A heading: time=打点时间; also date place tag person device. Repeatable.",
+        metavar="ROLE=HEADING",
+    ),
+]
+Places = Annotated[
+    list[str] | None,
+    typer.Option("--place", help="A vendor's place name: 东门岗=gate-east.", metavar="NAME=ID"),
+]
+People = Annotated[
+    list[str] | None,
+    typer.Option("--person", help="A vendor's person name: 张三=p-017.", metavar="NAME=ID"),
+]
+Numbers = Annotated[
+    list[str] | None,
+    typer.Option("--machine", help="A machine number: 3=wand-1.", metavar="NUMBER=ID"),
+]
+Shape = Annotated[
+    str | None,
+    typer.Option("--time-format", help="How times are written, as %d/%m/%Y %H:%M.", metavar="FMT"),
+]
+Offset = Annotated[
+    str | None,
+    typer.Option(
+        "--offset", help="What the wands' clocks keep, as +08:00; else the site's time zone."
+    ),
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", help="utf-8, gbk, big5 …; else it is detected.")
+]
+Sheet_ = Annotated[str | None, typer.Option("--sheet", help="Of a spreadsheet; else the first.")]
+Accept = Annotated[
+    str | None,
+    typer.Option(
+        "--accept", help="Let rows that come after due count, and why: your word.", metavar="NOTE"
+    ),
+]
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV or xlsx.")],
+    map_: Annotated[
+        str | None,
+        typer.Option("--map", help="A saved map, or a YAML file; else usual headings are known."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="The wand, where no column tells it.", metavar="ID"),
+    ] = None,
+    site: Site = None,
+    column: Columns = None,
+    place: Places = None,
+    person: People = None,
+    machine: Numbers = None,
+    time_format: Shape = None,
+    offset: Offset = None,
+    encoding: Encoding = None,
+    sheet: Sheet_ = None,
+    accept: Accept = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what is new, known and unreadable.")
+    ] = False,
+    wait: Annotated[int, typer.Option("--wait", help="Seconds to wait for the service.")] = 10,
+    author: Author = None,
+    json: Json = False,
+    lang: Language = None,
+) -> None:
+    """Import what a wand's software exported: what is new, once; late reads wait for your word."""
+    import time
+
+    from cli.output import emit, say
+    from desk.ledger import opened, present
+    from desk.wandfiles import Whose
+    from desk.wandimport import Asked, Outcome, outcome, take
+
+    until = time.monotonic() + wait
+
+    def once_more() -> bool:
+        time.sleep(0.2)
+        return time.monotonic() < until
+
+    said = _said(column, place, person, machine, time_format, offset, encoding, sheet, None)
+    with opened(settings(context)) as engine:
+        asked = Asked(
+            path=file,
+            map=_find(engine, map_).changed(said),
+            map_name=map_ or "auto",
+            whose=Whose(device=device, site=site),
+            accept=accept,
+            dry_run=dry_run,
+        )
+        taken = take(engine, asked, by=by(author, present(engine, wall())))
+        became = Outcome(changed=(), waiting=0, awake=0)
+        if not dry_run:
+            became = outcome(engine, taken, once_more)
+    if json:
+        emit(_document(file, taken, became, dry_run=dry_run))
+        return
+    for line in _lines(file, taken, became, zh=language(lang) == "zh", dry_run=dry_run):
+        say(line)
+
+
+def _find(engine: Any, name: str | None) -> "WandMap":
+    from desk.wandmaps import find, read_yaml
+
+    if name is not None and name.endswith((".yaml", ".yml")):
+        return read_yaml(Path(name).read_text(encoding="utf-8"))
+    return find(engine, name)
+
+
+def _said(*told: Any) -> "WandMap":
+    """What the options of a command say, as a map."""
+    from desk.wandmaps import WandMap
+
+    column, place, person, machine, *texts = told
+    columns: dict[str, list[str]] = {}
+    for role, name in _pairs("--column", column):
+        columns.setdefault(role, []).append(name)
+    names = ("time_format", "offset", "encoding", "sheet", "accept")
+    return WandMap.from_document(
+        {
+            "columns": columns,
+            "places": dict(_pairs("--place", place)),
+            "people": dict(_pairs("--person", person)),
+            "devices": dict(_pairs("--machine", machine)),
+            **{name: text for name, text in zip(names, texts, strict=True) if text is not None},
+        }
+    )
+
+
+def _pairs(option: str, told: list[str] | None) -> Iterator[tuple[str, str]]:
+    from desk.errors import UsageError
+
+    for text in told or ():
+        name, sign, value = text.rpartition("=") if option != "--column" else text.partition("=")
+        if not sign or not name.strip() or not value.strip():
+            example = "time=打点时间" if option == "--column" else "东门岗=gate-east"
+            raise UsageError(f"{option} {text!r} is no pair", f"write it as {example}")
+        yield name.strip(), value.strip()
+
+
+# What is told -------------------------------------------------------------------------------------
+
+TOLD = 20
+"""Unreadable rows a person is told one by one; --json tells all, quarantine keeps all."""
+
+
+def _document(file: Path, taken: "Taken", became: "Outcome", *, dry_run: bool) -> dict[str, Any]:
+    from desk.times import rfc3339
+
+    sheet, header = taken.sheet, taken.header
+    return {
+        "file": file.name,
+        "dry_run": dry_run,
+        "kind": sheet.kind,
+        "encoding": sheet.encoding,
+        "separator": sheet.separator,
+        "sheet": sheet.sheet,
+        "detected": sheet.detected,
+        "header_row": header.row,
+        "columns": {role.value: name for role, name in header.headings.items()},
+        "new": len(taken.new),
+        "known": taken.known,
+        "blank": taken.blank,
+        "accepted": taken.accepted,
+        "to_the_minute": taken.to_the_minute,
+        "unknown_people": taken.unknown_people,
+        "unreadable": [
+            {"row": bad.row, "column": bad.column, "why": bad.why, "cells": list(bad.cells)}
+            for bad in taken.unreadable
+        ],
+        "records": [
+            {
+                "row": one.row,
+                "device": one.device.slug,
+                "site": one.site.slug,
+                "at": rfc3339(one.at, one.site.timezone),
+                "stands_for": one.what,
+            }
+            for one in taken.new
+        ],
+        "changed": [{"round": key, "was": was, "now": now} for key, was, now in became.changed],
+        "waiting": became.waiting,
+        "to_be_looked_at": became.awake,
+    }
+
+
+def _lines(
+    file: Path, taken: "Taken", became: "Outcome", *, zh: bool, dry_run: bool
+) -> Iterator[str]:
+    yield f"{file.name}: {_kind(taken.sheet, zh)}"
+    yield _header(taken.header, zh)
+    counts = (len(taken.new), taken.known, len(taken.unreadable), taken.blank)
+    yield (
+        "新增 {}，已有 {}，无法读取 {}，空行或合计 {}"
+        if zh
+        else "new {}, known {}, unreadable {}, blank or totals {}"
+    ).format(*counts)
+    for bad in taken.unreadable[:TOLD]:
+        where = f"第 {bad.row} 行，{bad.column}" if zh else f"row {bad.row}, {bad.column}"
+        yield f"  {where}: {bad.why}"
+    if len(taken.unreadable) > TOLD:
+        more = len(taken.unreadable) - TOLD
+        yield f"  … 另 {more} 行（--json 列出全部）" if zh else f"  … and {more} (--json has all)"
+    yield from _remarks(taken, zh)
+    if dry_run:
+        yield "试运行：未写入" if zh else "dry run: nothing was written"
+        return
+    if taken.unreadable:
+        yield (
+            "无法读取的行保留在隔离区，改好对照表后再导入一次即可"
+            if zh
+            else "what could not be read is in quarantine; mend the map and import the file again"
+        )
+    yield from _rounds(taken, became, zh)
+
+
+def _kind(sheet: "Sheet", zh: bool) -> str:
+    if sheet.kind == "xlsx":
+        return f"xlsx，工作表 {sheet.sheet}" if zh else f"xlsx, sheet {sheet.sheet}"
+    found = ("检测得出" if zh else "detected") if sheet.detected else ("指定" if zh else "as told")
+    sign = {"\t": "TAB"}.get(sheet.separator or "", sheet.separator)
+    return f"CSV, {sheet.encoding} ({found}), {sign!r}"
+
+
+def _header(header: "Header", zh: bool) -> str:
+    columns = ", ".join(f"{role.value}={name}" for role, name in header.headings.items())
+    return (
+        f"表头在第 {header.row} 行：{columns}" if zh else f"headings in row {header.row}: {columns}"
+    )
+
+
+def _remarks(taken: "Taken", zh: bool) -> Iterator[str]:
+    if taken.to_the_minute:
+        count = taken.to_the_minute
+        yield f"{count} 行的时间只到分钟" if zh else f"{count} rows tell their time to the minute"
+    if taken.unknown_people:
+        names = ", ".join(f"{name} ({count})" for name, count in taken.unknown_people.items())
+        yield (
+            f"登记中没有的人员：{names}；可用 --person 姓名=编号 对照"
+            if zh
+            else f"people the registry does not know: {names}; say who with --person NAME=ID"
+        )
+
+
+def _rounds(taken: "Taken", became: "Outcome", zh: bool) -> Iterator[str]:
+    from desk.wandimport import counted
+    from rules.promises import Standing
+    from rules.words import STANDINGS
+
+    if taken.accepted:
+        yield (
+            f"已采信 {taken.accepted} 条迟到记录" if zh else f"{taken.accepted} late reads accepted"
+        )
+    for (was, now), count in sorted(counted(became.changed).items()):
+        before, after = (STANDINGS[Standing(one)] for one in (was, now))
+        yield (
+            f"{count} 轮：{before.zh} → {after.zh}"
+            if zh
+            else f"{count} rounds: {before.en} → {after.en}"
+        )
+    if became.waiting:
+        yield (
+            f"{became.waiting} 条到期后才导入，等待复核：gridbeat review list；"
+            "或带 --accept 说明 再导入一次"
+            if zh
+            else f"{became.waiting} late reads wait for a person's word: gridbeat review list, "
+            "or import again with --accept NOTE"
+        )
+    if became.awake:
+        yield (
+            f"{became.awake} 轮待服务运行后重新判定"
+            if zh
+            else f"{became.awake} rounds will be judged again when the service runs"
+        )
+
+
+# Maps ---------------------------------------------------------------------------------------------
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The map's, as jwm-v7.")]
+
+
+@maps.command("list")
+def list_(context: typer.Context, json: Json = False, lang: Language = None) -> None:
+    """List saved maps: how exports of some software are read."""
+    from cli.output import Column, emit_rows, table
+    from desk.ledger import opened
+    from desk.times import rfc3339
+    from desk.wandmaps import saved
+
+    with opened(settings(context)) as engine:
+        rows = [
+            {
+                "name": one.name,
+                "author": one.author,
+                "saved_at": rfc3339(one.saved_at),
+                "map": one.map.to_document(),
+            }
+            for one in saved(engine)
+        ]
+    if json:
+        emit_rows(rows)
+        return
+    columns = [
+        Column(en="map", zh="对照表", cell=lambda row: row["name"]),
+        Column(en="places", zh="点位", cell=lambda row: _count(row, "places"), right=True),
+        Column(en="people", zh="人员", cell=lambda row: _count(row, "people"), right=True),
+        Column(en="by", zh="保存人", cell=lambda row: row["author"]),
+        Column(en="saved", zh="保存时间", cell=lambda row: row["saved_at"]),
+    ]
+    spoken = language(lang)
+    table(columns, rows, spoken, "没有对照表。" if spoken == "zh" else "No maps.")
+
+
+def _count(row: dict[str, Any], table: str) -> str:
+    return str(len(row["map"].get(table, ())))
+
+
+@maps.command()
+def show(context: typer.Context, name: Name, json: Json = False) -> None:
+    """Print a map as YAML, as `save NAME FILE` reads it; `auto` has the headings that are known."""
+    from cli.output import emit, say
+    from desk.ledger import opened
+    from desk.wandmaps import BUILT_IN, as_yaml, find
+    from devices.wands import HEADINGS
+
+    with opened(settings(context)) as engine:
+        found = find(engine, name)
+    document = found.to_document()
+    if name == BUILT_IN:
+        document = {"columns": {role.value: list(names) for role, names in HEADINGS.items()}}
+    if json:
+        emit(document)
+        return
+    say(as_yaml(document).rstrip())
+
+
+@maps.command()
+def save(
+    context: typer.Context,
+    name: Name,
+    file: Annotated[
+        Path | None,
+        typer.Argument(exists=True, dir_okay=False, help="YAML, as `show` prints it."),
+    ] = None,
+    column: Columns = None,
+    place: Places = None,
+    person: People = None,
+    machine: Numbers = None,
+    time_format: Shape = None,
+    offset: Offset = None,
+    encoding: Encoding = None,
+    sheet: Sheet_ = None,
+    accept: Accept = None,
+    author: Author = None,
+    lang: Language = None,
+) -> None:
+    """Save a map: a file replaces what is saved, options are put on top of it."""
+    from cli.output import say
+    from desk.ledger import opened, present
+    from desk.wandmaps import WandMap, read_yaml, saved
+    from desk.wandmaps import save as keep
+
+    said = _said(column, place, person, machine, time_format, offset, encoding, sheet, accept)
+    with opened(settings(context)) as engine:
+        if file is not None:
+            base = read_yaml(file.read_text(encoding="utf-8"))
+        else:
+            base = {one.name: one.map for one in saved(engine)}.get(name, WandMap())
+        who = by(author, present(engine, wall()))
+        changed = keep(engine, name, base.changed(said), by=who)
+    zh = language(lang) == "zh"
+    if not changed:
+        say("没有变化" if zh else "nothing to change")
+        return
+    say(f"已保存 {name}" if zh else f"saved {name}")
+
+
+@maps.command()
+def delete(
+    context: typer.Context, name: Name, author: Author = None, lang: Language = None
+) -> None:
+    """Delete a map; what was imported by it stays."""
+    from cli.output import say
+    from desk.ledger import opened, present
+    from desk.wandmaps import remove
+
+    with opened(settings(context)) as engine:
+        remove(engine, name, by=by(author, present(engine, wall())))
+    say(f"已删除 {name}" if language(lang) == "zh" else f"deleted {name}")

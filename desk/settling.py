@@ -46,12 +46,12 @@ class Settled:
 class Wanted:
     """What the files shall say: a hash for each user name, None for whom to shut out.
 
-    `mute`: devices that no login is left to, and whether they are retired.
+    `mute`: devices that no login is left to, and, of retired ones, the topics to be cleared.
     """
 
     users: Mapping[str, str | None]
     rights: Mapping[str, Rights]
-    mute: Mapping[str, bool]
+    mute: Mapping[str, tuple[str, ...]]
 
 
 def settle(settings: Settings, engine: Engine, *, by: By, whole: bool = False) -> Settled:
@@ -64,7 +64,7 @@ def settle(settings: Settings, engine: Engine, *, by: By, whole: bool = False) -
         return Settled()
     shut_out = () if changed is None else changed.shut_out
     lost = {name.removesuffix(SECOND) for name in shut_out}
-    mute = {name: gone for name, gone in wanted.mute.items() if whole or name in lost}
+    mute = {name: kept for name, kept in wanted.mute.items() if whole or name in lost}
     return Settled(
         let_in=() if changed is None else changed.let_in,
         shut_out=shut_out,
@@ -110,7 +110,7 @@ def _wanted(connection: Connection) -> Wanted:
     mute = {}
     for held in holders(connection):
         if not held.working:
-            mute[held.slug] = held.retired
+            mute[held.slug] = _kept(held) if held.retired else ()
         users |= {login.username: login.hash for login in held.working}
         rights |= _rights(held)
     return Wanted(users=users, rights=rights, mute=mute)
@@ -135,13 +135,19 @@ def _rights(held: Holder) -> dict[str, Rights]:
     return {login.username: as_the_first for login in held.working if login.username != held.slug}
 
 
+def _kept(held: Holder) -> tuple[str, ...]:
+    """Where the broker may keep something of a device."""
+    theirs = () if held.address is None else adapters.own(held.protocol, held.address)
+    return (f"{topics.ROOT}/+/{held.slug}/#", *theirs)
+
+
 def _tell(
-    settings: Settings, changed: broker.Changed | None, mute: Mapping[str, bool]
+    settings: Settings, changed: broker.Changed | None, mute: Mapping[str, tuple[str, ...]]
 ) -> str | None:
     """Have the running broker go by its files; what stands against it, in words."""
     folder, address = settings.broker_dir, settings.mqtt_url
     ids = [name for device in mute for name in (device, device + SECOND)]
-    kept = [f"{topics.ROOT}/+/{device}/#" for device, retired in mute.items() if retired]
+    kept = [name for filters in mute.values() for name in filters]
     try:
         if not broker.reload(folder):
             return f"no broker runs from {folder}; it goes by its files when it starts"

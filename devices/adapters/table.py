@@ -126,6 +126,12 @@ def rights(protocol: str, address: str) -> tuple[tuple[str, ...], tuple[str, ...
     return write, read
 
 
+def own(protocol: str, address: str) -> tuple[str, ...]:
+    """The filters of what its login writes that are this device's alone, and not a bridge's."""
+    writes = ADAPTERS[protocol].writes if protocol in ADAPTERS else ()
+    return tuple(pattern.format(address) for pattern in writes if "{}" in pattern)
+
+
 def finds_strangers(protocol: str) -> bool:
     """Whether its filters bring messages of devices that no registry names."""
     return not any("{}" in pattern for pattern in ADAPTERS[protocol].filters)

@@ -163,6 +163,52 @@ def test_a_registry_file_shuts_out_what_it_retires(ours: Ours) -> None:
     assert ours.lets_in(ours.device("enroll", "hh-0101"))
 
 
+READERS = REGISTRY.replace(
+    "      - {id: hh-0101}",
+    "      - {id: hh-0101}\n"
+    "      - {id: rd-1, protocol: tasmota, address: tasmota_1}\n"
+    "      - {id: ph-1, protocol: owntracks, address: guard 7/phone}",
+)
+
+
+def test_a_reader_one_can_buy_writes_its_own_topics_only(ours: Ours) -> None:
+    """A Tasmota reader or a phone speaks in its maker's topics, under its own address alone."""
+    file = ours.gridbeat.folder / "school.yaml"
+    file.write_text(READERS, encoding="utf-8")
+    assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
+    reader = ours.client(ours.device("enroll", "rd-1"))
+    phone = ours.client(ours.device("enroll", "ph-1"))
+    ours.service.subscribe("#")
+    for topic in (
+        *("tele/tasmota_2/SENSOR", "owntracks/guard 7/phone", f"{UP}/checkin"),
+        *("patrol/v1/service/gridbeat/marker", "patrol/v1/sim/clock", "tele/tasmota_1/SENSOR"),
+    ):
+        reader.publish(topic, b"reader")
+    for topic in ("owntracks/guard 8/phone", "tele/tasmota_1/LWT", "owntracks/guard 7/phone/event"):
+        phone.publish(topic, b"phone")
+    assert ours.service.until(lambda: len(ours.service.inbox) > 1)
+    ours.service.until(lambda: len(ours.service.inbox) > 2, limit=0.3)
+    assert ours.service.inbox == [
+        ("tele/tasmota_1/SENSOR", b"reader"),
+        ("owntracks/guard 7/phone/event", b"phone"),
+    ]
+
+
+def test_of_a_retired_reader_nothing_stays_either(ours: Ours) -> None:
+    """What the broker keeps in its maker's topics goes as well, and nobody else's does."""
+    file = ours.gridbeat.folder / "school.yaml"
+    file.write_text(READERS, encoding="utf-8")
+    assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
+    ours.client(ours.device("enroll", "rd-1")).publish("tele/tasmota_1/LWT", b"Online", retain=True)
+    ours.service.publish("tele/tasmota_2/LWT", b"Online", retain=True)
+    ours.device("retire", "rd-1")
+    late = Client(ours.server.port)
+    late.subscribe("tele/#")
+    assert late.until(lambda: late.inbox)
+    late.until(lambda: len(late.inbox) > 1, limit=0.3)
+    assert late.inbox == [("tele/tasmota_2/LWT", b"Online")]
+
+
 def test_the_ledger_brings_back_a_lost_folder(ours: Ours) -> None:
     """The broker's files are made from the ledger: a backup of that is one of them as well."""
     made = ours.device("enroll", "hh-0101")

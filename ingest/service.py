@@ -39,6 +39,7 @@ from ingest.phones import Phones
 from ingest.pipeline import Pipeline
 from ingest.reader import Reader
 from ingest.receipts import Receipts
+from ingest.rechecks import Rechecks
 from ingest.rollcall import RollCall
 from ingest.room import Room
 from ingest.source import MAIN, SOS, Delivery, Source, sessions
@@ -208,6 +209,14 @@ class Service:
             sampling=sampling,
             on_told=self._outbox.poke,
         )
+        self._rechecks = Rechecks(
+            ledger,
+            begun.clock,
+            begun.judged,
+            self._reader,
+            on_proved=self._on_proved,
+        )
+        self._rechecks.poke()  # with the keys of this start
         self._writer.marks.picture = begun.picture
         self._gauges = Gauges(ledger, begun.clock, name, self._health) if sampling else None
         self._pipeline = Pipeline(
@@ -261,6 +270,7 @@ class Service:
             "watch": self._watch.run(),
             "outbox": self._outbox.run(),
             "doubts": self._doubts.run(),
+            "rechecks": self._rechecks.run(),
             "rollcall": self._rollcall.run(),
             "handouts": self._handouts.run(),
             "owing": self._keep_owing(),
@@ -319,6 +329,12 @@ class Service:
         if committed.touched:
             self._watch.poke()
         self._poke_series.set()
+
+    def _on_proved(self) -> None:
+        """Reads prove now what they could not when they came in."""
+        self._outbox.poke()
+        self._watch.poke()
+        self._doubts.poke()
 
     def _on_next(self, wake: Instant | None) -> None:
         if self._markers is not None:
@@ -502,6 +518,7 @@ class Service:
             self._writer.marks.picture = self._reader.picture
             self._ask_for_readers()
             self._rollcall.everybody()
+            self._rechecks.poke()
             log.info("registry.followed", version=self._reader.picture.version)
             await self._follow_registry(before)
             self._handouts.everybody()

@@ -7,16 +7,19 @@ whatever time they tell: else whoever copied a message could take a visit from t
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Integer, bindparam, insert, literal_column, select
+from sqlalchemy import Connection, Integer, bindparam, insert, literal_column, select, update
 
 from devices.ids import Instant
 from devices.proofs import Proof, Proved
 from store.entries import EntryRow
 from store.prepared import Prepared
-from store.tables import Entry, Tap
+from store.tables import Device, Doubt, Entry, Site, Tap
 
 TAP = Tap.__table__  # type: ignore[attr-defined]
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
+DEVICE = Device.__table__  # type: ignore[attr-defined]
+SITE = Site.__table__  # type: ignore[attr-defined]
+DOUBT = Doubt.__table__  # type: ignore[attr-defined]
 
 REPLAYED_SQL = f"""
     tap.proof = '{Proof.PROVEN.value}' AND EXISTS (
@@ -64,10 +67,69 @@ def keep(connection: Connection, row: EntryRow, proved: Proved) -> tuple[Rival, 
         ctr=proved.ctr,
         at=row.at,
     )
+    return _rivals(connection, row.id, proved)
+
+
+def _rivals(connection: Connection, entry: int, proved: Proved) -> tuple[Rival, ...]:
     if proved.enrolment_id is None:
         return ()
-    same = {"enrolment": proved.enrolment_id, "ctr": proved.ctr, "entry": row.id}
+    same = {"enrolment": proved.enrolment_id, "ctr": proved.ctr, "entry": entry}
     return tuple(map(Rival._make, _SAME.all(connection, **same)))
+
+
+class Unkeyed(NamedTuple):
+    """A read that carries a message for which there were no keys when it came in."""
+
+    entry_id: int
+    device: str
+    epoch: int
+    seq: int
+    site_id: int
+    site: str
+    checkpoint_id: int | None
+    tag: str
+    told_at: Instant
+    body: str
+    proof: str
+
+
+_UNKEYED = (
+    select(
+        ENTRY.c.id,
+        DEVICE.c.slug,
+        ENTRY.c.epoch,
+        ENTRY.c.seq,
+        ENTRY.c.site_id,
+        SITE.c.slug.label("site"),
+        ENTRY.c.checkpoint_id,
+        ENTRY.c.tag,
+        ENTRY.c.at,
+        ENTRY.c.body,
+        TAP.c.proof,
+    )
+    .join(ENTRY, ENTRY.c.id == TAP.c.entry_id)
+    .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+    .join(SITE, SITE.c.id == ENTRY.c.site_id)
+    .where(TAP.c.proof.in_((Proof.NO_KEY.value, Proof.NOT_ENROLLED.value)))
+    .order_by(TAP.c.entry_id)
+)
+
+
+def unkeyed(connection: Connection, after: int, limit: int) -> list[Unkeyed]:
+    """Reads whose message no key was there for, by entry, those behind `after`."""
+    page = _UNKEYED.where(TAP.c.entry_id > after).limit(limit)
+    return [Unkeyed._make(row) for row in connection.execute(page)]
+
+
+def prove_again(connection: Connection, read: Unkeyed, proved: Proved) -> tuple[Rival, ...]:
+    """Write down what a read proves now that there are keys, and have its marks looked at.
+
+    Returns the other reads that tell the same tap.
+    """
+    values = {"proof": proved.proof.value, "enrolment_id": proved.enrolment_id, "ctr": proved.ctr}
+    connection.execute(update(TAP).where(TAP.c.entry_id == read.entry_id).values(values))
+    connection.execute(insert(DOUBT).values(site_id=read.site_id, at=read.told_at))
+    return _rivals(connection, read.entry_id, proved)
 
 
 def proof_of(proof: str | None, replayed: int | None) -> Proof:

@@ -12,6 +12,9 @@ from sqlalchemy import select
 
 from devices.tagkeys import Keyring, MasterKey
 from firmware_sim.suntags import SunTag
+from ingest.clock import SystemClock
+from ingest.ledger import Ledger as InWriter
+from ingest.rechecks import Rechecks
 from rules.obligations import settle
 from rules.promises import Known, Standing
 from store import enrolments
@@ -228,6 +231,61 @@ def test_a_moved_tag_is_placed_as_of_its_tap(proving: Proving) -> None:
         " JOIN checkpoint ON checkpoint.id = entry.checkpoint_id ORDER BY entry.at"
     )
     assert where == [("lab", "proven"), ("gate", "proven")]
+
+
+# Keys that come later -----------------------------------------------------------------------------
+
+
+async def recheck(proving: Proving) -> int:
+    """As the service does at its start, and when the registry changes."""
+    ledger = InWriter(proving.bench.ledger.engine)
+    clock, reader = SystemClock(), proving.bench.reader
+    try:
+        judged = proving.bench.writer.judged
+        return await Rechecks(ledger, clock, judged, reader, lambda: None).look()
+    finally:
+        ledger.close()
+
+
+async def test_what_was_tapped_before_the_keys_were_there_proves_afterwards(
+    proving: Proving,
+) -> None:
+    """A service started without the passphrase: the night is not lost, its alarms are taken back,
+    and what is wrong stays wrong."""
+    key = owe(proving.bench.ledger.engine, OPENS, OPENS + 10 * MINUTE)
+    proving.close(OPENS)
+    proving.bench.reader.keyring = Keyring()
+    sun = proving.tag.tap()
+    proving.read(OPENS + MINUTE, tag=GATE)
+    good = proving.read(OPENS + 2 * MINUTE, sun)
+    bad = proving.read(OPENS + 3 * MINUTE, SunTag(LAB, bytes(16)).tap())
+    proving.close(OPENS + 4 * MINUTE)
+    copied = proving.read(OPENS + 5 * MINUTE, sun, device="hh-2")
+    due = OPENS + 10 * MINUTE
+    assert proving.verdict(key, due) == (Standing.INCOMPLETE, ("lab",))
+    proving.bench.reader.keyring = RING
+    assert await recheck(proving) == 3
+    assert await recheck(proving) == 0
+    proving.close(OPENS + 6 * MINUTE)
+    assert proving.verdict(key, due) == (Standing.COMPLETED, ())
+    told = proving.told("checkin.unproven")
+    assert told == {
+        good: ("resolved", "proven"),
+        bad: ("open", "other-key"),
+        copied: ("resolved", "proven"),
+    }
+    assert proving.told("checkin.replayed") == {copied: ("open", "repeat")}
+
+
+async def test_a_tag_enrolled_after_its_first_taps_proves_them_too(proving: Proving) -> None:
+    """Written on the tag first, and into the service second: nobody is blamed for the order."""
+    early = SunTag(GATE, MASTER.secret)
+    read = proving.read(OPENS, early.tap(), tag=GATE)
+    assert proving.bench.rows("SELECT proof FROM tap") == [("not-enrolled",)]
+    proving.enroll(GATE)
+    assert await recheck(proving) == 1
+    assert proving.bench.rows("SELECT proof, ctr FROM tap") == [("proven", 1)]
+    assert read not in proving.told("checkin.unproven")
 
 
 # Any order (law 3) --------------------------------------------------------------------------------

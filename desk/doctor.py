@@ -23,6 +23,7 @@ from desk.ledger import present
 from desk.pings import Ping, ping
 from desk.settling import agrees
 from desk.status import services
+from desk.tags import lacking
 from desk.times import span
 from devices.ids import Instant
 from store.database import (
@@ -34,6 +35,7 @@ from store.database import (
     reading,
     writing,
 )
+from store.keyring import KeyringError
 from store.listings import ENTRY
 from store.series.connect import series_writer
 from store.series.ports import Retryable, SeriesError
@@ -95,6 +97,7 @@ def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
             yield _service(engine, settings, wall)
             yield from _devices(engine, wall)
             yield from _access(engine, settings.broker_dir)
+            yield from _tags(engine, settings)
         yield from _broker(settings)
         yield from _certificates(settings, wall)
         yield from _series(settings, engine if usable else None, wall)
@@ -332,6 +335,29 @@ def _access(engine: Engine, folder: Path) -> Iterator[Check]:
     if (folder / broker.PASSWORDS).exists() and not agrees(engine, folder):
         detail = f"{folder} does not say what the ledger says of who may speak"
         yield Check(what="access", state=State.WRONG, detail=detail, remedy="gridbeat broker sync")
+
+
+def _tags(engine: Engine, settings: Settings) -> Iterator[Check]:
+    """Whether tags that are to prove presence can: else rounds are not done however one walks."""
+    remedy, state = "docs/proof.md says how to get it back", State.WRONG
+    try:
+        found = lacking(engine, settings)
+    except KeyringError as error:
+        yield Check(what="tags", state=state, detail=str(error), remedy=remedy)
+        return
+    if found is None:
+        return
+    if found.keys:
+        detail = f"master key {', '.join(map(str, found.keys))} is not here: its tags prove nothing"
+    elif found.bare:
+        some = ", ".join(found.bare[:SOME]) + (" …" if len(found.bare) > SOME else "")
+        detail = f"{len(found.bare)} should prove presence and have no keys: {some}"
+        remedy, state = "gridbeat tag enroll UID, and write the tag", State.WARN
+    else:
+        detail = f"{found.tags} prove presence, and their master keys are here"
+        yield Check(what="tags", state=State.OK, detail=detail)
+        return
+    yield Check(what="tags", state=state, detail=detail, remedy=remedy)
 
 
 def _losses(told: Ping) -> Iterator[Check]:

@@ -45,6 +45,15 @@ class Sheet:
     layout: sdm.Layout
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking:
+    """How many tags hold keys; which tags should and do not; which master keys are not here."""
+
+    tags: int
+    bare: tuple[str, ...]
+    keys: tuple[int, ...]
+
+
 def new_key(settings: Settings, *, by: By) -> int:
     """Make a new master key and return its version. Raises `DeskError`, `KeyringError`."""
     if settings.tag_master_keys is not None:
@@ -197,6 +206,25 @@ def _sheet(connection: Connection, uid: str, layout: sdm.Layout) -> Sheet:
         held=held[0],
         before=held[1] if len(held) > 1 else None,
         layout=layout,
+    )
+
+
+def lacking(engine: Engine, settings: Settings) -> Lacking | None:
+    """What keeps tags from proving presence; None where nobody asks them to.
+
+    Raises `KeyringError` where the master keys cannot be read.
+    """
+    with reading(engine) as connection:
+        asked = enrolments.asking(connection)
+        held = enrolments.enrolments(connection)
+    if not asked and not held:
+        return None
+    live = {uid: of[0] for uid, of in held.items() if of[0].retired_at is None}
+    ring = keyring(settings)
+    return Lacking(
+        tags=len(live),
+        bare=tuple(f"{uid} ({place})" for uid, place in asked.items() if uid not in live),
+        keys=tuple(sorted({of.key_version for of in live.values()} - ring.keys.keys())),
     )
 
 

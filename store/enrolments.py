@@ -92,6 +92,22 @@ def listed(connection: Connection) -> Iterator[EnrolmentRow]:
         )
 
 
+def asking(connection: Connection) -> dict[str, str]:
+    """Tags that hang now at checkpoints that ask for proof: UID → `site/checkpoint`."""
+    query = (
+        select(TAG.c.uid, SITE.c.slug.label("site"), CHECKPOINT.c.slug)
+        .join(CHECKPOINT, CHECKPOINT.c.id == TAG.c.checkpoint_id)
+        .join(SITE, SITE.c.id == CHECKPOINT.c.site_id)
+        .where(
+            TAG.c.until.is_(None),
+            CHECKPOINT.c.proof.is_not(None),
+            CHECKPOINT.c.retired_at.is_(None),
+        )
+        .order_by(TAG.c.uid)
+    )
+    return {row.uid: f"{row.site}/{row.slug}" for row in connection.execute(query)}
+
+
 def _told(
     connection: Connection, do: str, what: dict[str, object], author: str, now: Instant
 ) -> None:

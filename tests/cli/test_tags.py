@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,32 @@ def test_a_tag_written_by_its_file_proves_presence(gridbeat: Gridbeat) -> None:
     again = gridbeat.folder / "again.json"
     assert gridbeat("tag", "sheet", UID, "--keys-to", str(again)).returncode == 0
     assert json.loads(again.read_text())["keys_before"] == told["keys"]
+
+
+def tags_check(gridbeat: Gridbeat) -> tuple[str, str]:
+    rows = json.loads(gridbeat("doctor", "--json").stdout)
+    found = [row for row in rows if row["what"] == "tags"]
+    return (found[0]["state"], found[0]["detail"]) if found else ("", "")
+
+
+def test_doctor_tells_what_keeps_tags_from_proving(gridbeat: Gridbeat) -> None:
+    """Nobody asks, nothing is said; then a tag without keys, a key that is not here, and so on."""
+    assert tags_check(gridbeat) == ("", "")
+    with sqlite3.connect(gridbeat.folder / "gridbeat.db") as ledger:
+        asked = "SELECT checkpoint_id FROM tag WHERE uid = ? AND until IS NULL"
+        ledger.execute(f"UPDATE checkpoint SET proof = 'sun' WHERE id = ({asked})", (UID,))  # noqa: S608
+    ledger.close()
+    state, detail = tags_check(gridbeat)
+    assert (state, UID in detail) == ("warn", True)
+    enrolled(gridbeat)
+    assert tags_check(gridbeat)[0] == "ok"
+    variable = {"GRIDBEAT_TAG_MASTER_KEYS": f"2={'00' * 16}"}
+    other = Gridbeat(folder=gridbeat.folder, settings=gridbeat.settings | variable)
+    state, detail = tags_check(other)
+    assert (state, "master key 1" in detail) == ("wrong", True)
+    variable = {"GRIDBEAT_TAG_PASSPHRASE": "not the words at all"}
+    wrong = Gridbeat(folder=gridbeat.folder, settings=gridbeat.settings | variable)
+    assert tags_check(wrong)[0] == "wrong"
 
 
 def test_no_key_and_no_passphrase_is_ever_shown(

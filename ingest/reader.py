@@ -5,8 +5,9 @@ Placing says whose device it is, at which site, which checkpoint or person the t
 echo of a topic that a session of its own reads.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -103,11 +104,10 @@ class _Origin(NamedTuple):
     site: SiteInfo
 
 
-class _Way(NamedTuple):
-    """What a topic says, and by the picture of now whose it is."""
-
-    topic: UpTopic | BadTopic
-    origin: _Origin | tuple[Reason, str]
+_Whose = _Origin | tuple[Reason, str]
+"""Who speaks on a topic, or why nobody may."""
+_Way = Callable[[Delivery, Instant], Iterable["Item"]]
+"""How what comes on one topic is read; `now` is when it was received (ms)."""
 
 
 @dataclass(slots=True)
@@ -128,46 +128,31 @@ class Reader:
     _ways: dict[str, _Way] = field(default_factory=dict)
     _ways_of: Picture | None = None
 
-    def read(self, delivery: Delivery, now: Instant) -> Iterator[Item]:
+    def read(self, delivery: Delivery, now: Instant) -> Iterable[Item]:
         """The items of one delivery; `now` is when it was received (ms)."""
-        if delivery.topic.startswith(_OURS):
-            yield from self._marked(delivery)
-            return
-        topic, origin = self._way(delivery.topic)
-        if isinstance(topic, BadTopic):
-            if topics.is_ours(delivery.topic):
-                bad = topic.site, topic.device, topic.reason, topic.detail
-                yield self._suspect(delivery, now, *bad)
-            else:
-                yield from self._foreign(delivery, now, self.after)
-            return
-        if _read_elsewhere(topic.kind, delivery.session):
-            return
-        match topic.kind:
-            case Kind.STATUS if not delivery.payload:
-                return  # the retained one was cleared, as `device retire` does: it says nothing
-            case Kind.STATUS:
-                yield self._status(delivery, now, topic, self._then(origin, now))
-            case Kind.PHOTO:
-                yield self._photo(delivery, now, topic, self._then(origin, now))
-            case _:
-                for read in codec.decode(topic, delivery.payload):
-                    yield self._record(delivery, now, topic, origin, read)
-
-    def beside(self, delivery: Delivery, now: Instant) -> Iterator[Item]:
-        """The items of what a foreign reader sent us directly, at this very instant."""
-        yield from self._foreign(delivery, now, now)
-
-    def _way(self, topic: str) -> _Way:
-        """The topic taken apart; remembered, for a device publishes to the same ones all its
-        life."""
-        if self._ways_of is not self.picture or len(self._ways) >= WAYS:
+        if self._ways_of is not self.picture:
             self._ways, self._ways_of = {}, self.picture
-        way = self._ways.get(topic)
-        if way is None:
-            read = topics.parse_up(topic)
-            origin = (read.reason, "") if isinstance(read, BadTopic) else self._origin(read)
-            way = self._ways[topic] = _Way(read, origin)
+        way = self._ways.get(delivery.topic) or self._learn(delivery.topic)
+        return way(delivery, now)
+
+    def beside(self, delivery: Delivery, now: Instant) -> Iterable[Item]:
+        """The items of what a foreign reader sent us directly, at this very instant."""
+        return self._heard(delivery, now, now)
+
+    def _learn(self, topic: str) -> _Way:
+        """Take a topic apart; remembered, for a device publishes to the same ones all its life."""
+        if len(self._ways) >= WAYS:
+            self._ways.clear()
+        read = topics.parse_up(topic)
+        if isinstance(read, UpTopic):
+            way: _Way = partial(_READ[read.kind], self, read, self._origin(read))
+        elif topic.startswith(_OURS):
+            way = self._marked
+        elif topics.is_ours(topic):
+            way = partial(self._strange, read)
+        else:
+            way = self._foreign
+        self._ways[topic] = way
         return way
 
     def unhandled(self, delivery: Delivery, now: Instant, error: Exception) -> Suspect:
@@ -176,21 +161,69 @@ class Reader:
         detail = f"{type(error).__name__}: {error}"[:MAX_DETAIL]
         return self._suspect(delivery, now, topic.site, topic.device, Reason.UNHANDLED, detail)
 
-    def _marked(self, delivery: Delivery) -> Iterator[Marked]:
+    # The ways: how what comes on a topic is read.
+
+    def _marked(self, delivery: Delivery, _now: Instant) -> Iterable[Item]:
         """Our own marker, or the clock's tick: the session may still bring the other kind."""
         if delivery.topic != self.marker:
-            return
+            return ()
         tick = codec.decode_clock(delivery.payload)
         if isinstance(tick, Bad) or tick.now > LATEST_MARK:
             log.warning("marker.ignored", topic=delivery.topic, payload=repr(delivery.payload[:64]))
-            return
+            return ()
         self.after = tick.now
-        yield Marked(tick.now)
+        return (Marked(tick.now),)
 
-    def _foreign(self, delivery: Delivery, now: Instant, after: Instant | None) -> Iterator[Item]:
+    def _strange(self, bad: BadTopic, delivery: Delivery, now: Instant) -> Iterable[Item]:
+        """A topic below our root that the grammar does not know."""
+        return (self._suspect(delivery, now, bad.site, bad.device, bad.reason, bad.detail),)
+
+    def _records(
+        self, topic: UpTopic, origin: _Whose, delivery: Delivery, now: Instant
+    ) -> Iterable[Item]:
+        reads = codec.decode(topic, delivery.payload)
+        return [self._record(delivery, now, topic, origin, read) for read in reads]
+
+    def _calls(
+        self, topic: UpTopic, origin: _Whose, delivery: Delivery, now: Instant
+    ) -> Iterable[Item]:
+        """sos has a session of its own; the check-ins', which reads `up/+`, gets its echo."""
+        if delivery.session != SOS:
+            return ()
+        return self._records(topic, origin, delivery, now)
+
+    def _status(
+        self, topic: UpTopic, origin: _Whose, delivery: Delivery, now: Instant
+    ) -> Iterable[Item]:
+        if not delivery.payload:
+            return ()  # the retained one was cleared, as `device retire` does: it says nothing
+        status = codec.decode_status(delivery.payload)
+        if isinstance(status, Bad):
+            return (self._bad(delivery, now, topic, status),)
+        origin = self._then(origin, now)
+        if not isinstance(origin, _Origin):
+            return (self._suspect(delivery, now, topic.site, topic.device, *origin),)
+        return (Said(origin.device, origin.site, status, delivery.retained, now),)
+
+    def _photo(
+        self, topic: UpTopic, origin: _Whose, delivery: Delivery, now: Instant
+    ) -> Iterable[Item]:
+        photo = codec.decode_photo(topic, delivery.payload)
+        if isinstance(photo, Bad):
+            return (self._bad(delivery, now, topic, photo),)
+        origin = self._then(origin, now)
+        if not isinstance(origin, _Origin):
+            return (self._suspect(delivery, now, topic.site, topic.device, *origin),)
+        return (Pictured(origin.device, origin.site, photo, now),)
+
+    def _foreign(self, delivery: Delivery, now: Instant) -> Iterable[Item]:
+        return self._heard(delivery, now, self.after)
+
+    def _heard(self, delivery: Delivery, now: Instant, after: Instant | None) -> Iterable[Item]:
         """The items of a foreign reader's message; `after`: it was not sent before that."""
         message = Foreign(delivery.topic, delivery.payload, delivery.retained, now)
-        for found in foreign.read(Surroundings(self.picture, after, self.radius_m), message):
+        around = Surroundings(self.picture, after, self.radius_m)
+        for found in foreign.read(around, message):
             match found:
                 case Passed():
                     yield found
@@ -221,7 +254,7 @@ class Reader:
             proved=self._proved(record.message, place),
         )
 
-    def _origin(self, topic: UpTopic) -> _Origin | tuple[Reason, str]:
+    def _origin(self, topic: UpTopic) -> _Whose:
         device = self.picture.device(topic.device)
         if device is None:
             return Reason.UNKNOWN_DEVICE, "no registry names it: apply one that does"
@@ -232,9 +265,7 @@ class Reader:
             return Reason.FOREIGN_SITE, f"it may not report from {topic.site}"
         return _Origin(device, site)
 
-    def _then(
-        self, origin: _Origin | tuple[Reason, str], at: Instant
-    ) -> _Origin | tuple[Reason, str]:
+    def _then(self, origin: _Whose, at: Instant) -> _Whose:
         """The same as of `at`: a device that was moved is placed where it was."""
         if not isinstance(origin, _Origin) or not origin.device.before:
             return origin
@@ -249,7 +280,7 @@ class Reader:
         delivery: Delivery,
         now: Instant,
         topic: UpTopic,
-        origin: _Origin | tuple[Reason, str],
+        origin: _Whose,
         read: Record | Bad,
     ) -> Item:
         if isinstance(read, Bad):
@@ -318,34 +349,6 @@ class Reader:
             _body(message),
         )
 
-    def _status(
-        self,
-        delivery: Delivery,
-        now: Instant,
-        topic: UpTopic,
-        origin: _Origin | tuple[Reason, str],
-    ) -> Item:
-        status = codec.decode_status(delivery.payload)
-        if isinstance(status, Bad):
-            return self._bad(delivery, now, topic, status)
-        if not isinstance(origin, _Origin):
-            return self._suspect(delivery, now, topic.site, topic.device, *origin)
-        return Said(origin.device, origin.site, status, delivery.retained, now)
-
-    def _photo(
-        self,
-        delivery: Delivery,
-        now: Instant,
-        topic: UpTopic,
-        origin: _Origin | tuple[Reason, str],
-    ) -> Item:
-        photo = codec.decode_photo(topic, delivery.payload)
-        if isinstance(photo, Bad):
-            return self._bad(delivery, now, topic, photo)
-        if not isinstance(origin, _Origin):
-            return self._suspect(delivery, now, topic.site, topic.device, *origin)
-        return Pictured(origin.device, origin.site, photo, now)
-
     def _bad(self, delivery: Delivery, now: Instant, topic: UpTopic, bad: Bad) -> Suspect:
         identity = None
         if bad.seq is not None and bad.epoch is not None:
@@ -380,9 +383,13 @@ class Reader:
         )
 
 
-def _read_elsewhere(kind: Kind, session: str) -> bool:
-    """sos has a session of its own; the check-ins' session, which reads `up/+`, gets its echo."""
-    return kind is Kind.SOS and session != SOS
+_READ: Mapping[Kind, Callable[..., Iterable[Item]]] = {
+    Kind.CHECKIN: Reader._records,
+    Kind.HAZARD: Reader._records,
+    Kind.SOS: Reader._calls,
+    Kind.STATUS: Reader._status,
+    Kind.PHOTO: Reader._photo,
+}
 
 
 def _body(message: CheckIn | Hazard | Sos) -> str | None:

@@ -25,7 +25,7 @@ from rules.oddities import unproven
 from rules.promises import Flip, Known, Standing, Verdict
 from store import decisions, obligations
 from store.events import HELD, MQTT, raise_notices
-from store.evidence import reachable, reads_for
+from store.evidence import deciding_reads, reachable
 from store.owngaps import LOSSES, OwnGap, close_gap
 from store.spans import excuse_of
 
@@ -186,7 +186,8 @@ class Watch:
         last = obligations.last_verdict(connection, row)
         # an overdue stretch is ended by the next visit, which may come after due
         end = max(until + 1, promise.due) if row.kind == "gap" else promise.due
-        here = reads_for(connection, row.site_id, promise, end)
+        siblings = obligations.siblings(connection, row, self._plans)
+        here = deciding_reads(connection, row.site_id, promise, end, marker=until, rivals=siblings)
         # What came after the marker is looked at behind the next one: only then is all of it here,
         # and its time set right. Half a backlog would raise what its other half takes back.
         reads = [read for read in here if read.after < until]
@@ -197,7 +198,7 @@ class Watch:
 
         known = Known(
             marker=until,
-            siblings=obligations.siblings(connection, row, self._plans),
+            siblings=siblings,
             waited=waited,
             previous=last,
             reachable=bool(reads) or could_tell(),  # without a read it is in doubt anyhow

@@ -1,9 +1,10 @@
 """What bears on an obligation: the reads of its site and window, and who could have told more."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select, tuple_
 
 from devices.ids import Identity, Instant
 from rules.clocks import timing
@@ -112,6 +113,78 @@ def reads_for(
     else:
         rows = [row for query in _READS for row in query.all(connection, **span)]
     return [_read(connection, row, promise.due, rounds) for row in rows]
+
+
+def deciding_reads(
+    connection: Connection,
+    site_id: int,
+    promise: Obligation,
+    until: Instant,
+    *,
+    marker: Instant,
+    rivals: Sequence[Obligation] = (),
+) -> list[Read]:
+    """Those of `reads_for` that a verdict by `marker` can hang on.
+
+    All of them; but where tags are read again and again, of the reads that came in time only the
+    first of each checkpoint between any two instants at which the promise, or one of its `rivals`,
+    begins or ends: the others could only be later ones of the same visit.
+    """
+    since = promise.opens - promise.early
+    count = _MANY.first(connection, site=site_id, since=since, until=until)
+    plain = isinstance(promise.terms, Round) and promise.terms.plain and not promise.proof
+    if not plain or count is None or count[0] <= DENSE * len(promise.places):
+        return reads_for(connection, site_id, promise, until)
+    since = promise.opens - promise.early
+    ends = {
+        end for r in (promise, *rivals) for end in (r.opens - r.early, r.opens, r.closes, r.due)
+    }
+    ends = {
+        end
+        for owed in (promise, *rivals)
+        for end in (owed.opens - owed.early, owed.opens, owed.closes, owed.due)
+    }
+    cuts = [since, *sorted(end for end in ends if since < end < until), until]
+    in_time = {"site": site_id, "in_time": min(promise.due, marker)}
+    rows = _READS[1].all(connection, site=site_id, since=since, until=until)
+    for begins, over in pairwise(cuts):
+        rows += _FIRSTS.all(connection, since=begins, until=over, **in_time)
+    return [_read(connection, row, promise.due, None) for row in rows]
+
+
+DENSE = 4
+"""Reads for each checkpoint of a round, above which only the deciding ones are taken."""
+_MANY = Prepared(
+    select(func.count()).where(
+        ENTRY.c.site_id == bindparam("site"),
+        ENTRY.c.at >= bindparam("since"),
+        ENTRY.c.at < bindparam("until"),
+    )
+)
+_FIRST = (
+    select(ENTRY.c.checkpoint_id, func.min(ENTRY.c.at))
+    .select_from(
+        ENTRY.join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id).outerjoin(
+            CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id
+        )
+    )
+    .where(
+        ENTRY.c.site_id == bindparam("site"),
+        ENTRY.c.at >= bindparam("since"),
+        ENTRY.c.at < bindparam("until"),
+        ENTRY.c.kind == EntryKind.CHECKIN.value,
+        CORRECTION.c.entry_id.is_(None),
+        ARRIVAL.c.after < bindparam("in_time"),
+    )
+    .group_by(ENTRY.c.checkpoint_id)
+    .correlate(None)
+)
+_FIRSTS = Prepared(
+    _AS_TOLD.where(
+        (ARRIVAL.c.after >= bindparam("in_time"))
+        | tuple_(ENTRY.c.checkpoint_id, ENTRY.c.at).in_(_FIRST)
+    )
+)
 
 
 def read_of(

@@ -1,6 +1,7 @@
 """A small MQTT client for tests: it logs in, publishes, listens, and waits for each answer."""
 
 import time
+import weakref
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -32,9 +33,10 @@ class Client:
             self._mqtt.tls_set(str(ca))
         if name is not None:
             self._mqtt.username_pw_set(name, password)
-        self._mqtt.on_connect = self._connected
-        self._mqtt.on_message = self._message
-        self._mqtt.on_disconnect = self._disconnected
+        me = weakref.proxy(self)  # in no circle, it goes with its sockets when its test ends
+        self._mqtt.on_connect = lambda *a: me._connected(*a)  # noqa: PLW0108 - a bound method would hold it
+        self._mqtt.on_message = lambda *a: me._message(*a)  # noqa: PLW0108 - as above
+        self._mqtt.on_disconnect = lambda *a: me._disconnected(*a)  # noqa: PLW0108 - as above
         kept = Properties(PacketTypes.CONNECT)
         kept.SessionExpiryInterval = 3600 if session else 0
         self._mqtt.connect("localhost", port, clean_start=not session, properties=kept)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from devices.ids import Instant
 from devices.proofs import Proof
@@ -18,6 +20,7 @@ from rules.clocks import timing
 from rules.promises import Trust
 from store.database import reading, writing
 from store.quarantine import State, Suspect, asked
+from tests.devices.test_adapters import payloads
 from tests.ingest.bench import NOW, Bench, a_bench, delivery, marker
 from tests.ingest.school import DOCUMENT, GATE, SITE
 
@@ -33,6 +36,21 @@ SENSOR, TAG = "tele/tasmota_4A21B7/SENSOR", "readers/door/tag"
 PHONE, EVENT = "owntracks/guard17/phone", "owntracks/guard17/phone/event"
 ZIGBEE = "zigbee2mqtt/hall/sos button"
 UPLINK = "application/APP/device/0102030405060708/event/up"
+
+
+topics = st.sampled_from(
+    [
+        *(
+            SENSOR,
+            "tele/tasmota_4A21B7/STATE",
+            "tele/tasmota_4A21B7/LWT",
+            TAG,
+            "readers/door/status",
+        ),
+        *(PHONE, EVENT, f"{PHONE}/beacon", ZIGBEE, f"{ZIGBEE}/availability", UPLINK),
+        *(UPLINK.replace("/up", "/location"), "owntracks/insp/phone", "zigbee2mqtt/x", ""),
+    ]
+)
 
 
 def document(**more: Any) -> dict[str, Any]:
@@ -327,3 +345,17 @@ def test_checkins_of_every_reader_reach_the_listing(bench):
         ("sos-gate", "gateway"),
     ]
     assert bench.at > NOW
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(topic=topics, payload=payloads, retained=st.booleans(), waited=st.integers(0, 10**8))
+def test_nothing_a_reader_says_stops_the_service(bench, topic, payload, retained, waited):
+    """Whatever comes in a foreign topic is read, placed and committed, or kept, or passed over."""
+    said = delivery(topic or "x", payload, retained=retained)
+    before = bench.at
+    bench.at += waited
+    try:
+        items = [item for item in bench.read(said) if not isinstance(item, Passed)]
+        bench.writer.commit(items, bench.at)
+    finally:
+        bench.at = before

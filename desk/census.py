@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
+from devices.wands import PROTOCOL as WAND
 from store.listings import CHECKPOINT, DEVICE, PLAN, SITE, STATE
 from store.tables import RegistryRevision, SiteGrid, Tag
 
@@ -109,7 +110,7 @@ _LACKS = (
         "devices never heard of",
         select(DEVICE.c.slug)
         .outerjoin(STATE, STATE.c.device_id == DEVICE.c.id)
-        .where(_lives(DEVICE), STATE.c.heard_at.is_(None)),
+        .where(_lives(DEVICE), STATE.c.heard_at.is_(None), DEVICE.c.protocol != WAND),
         "switch them on; see that address, user and password are theirs",
     ),
 )

@@ -37,7 +37,9 @@ class Receipts:
             self._photos.setdefault(device, []).extend(names)
         if receipts and not self._waiting:
             asyncio.get_running_loop().call_at(self._next, self._leave)
-        self._waiting.update(receipts)
+        for key, covered in receipts.items():
+            before = self._waiting.get(key)
+            self._waiting[key] = covered if before is None else covered.after(before)
 
     def _leave(self) -> None:
         waiting, self._waiting = self._waiting, {}
@@ -55,5 +57,6 @@ class Receipts:
             photos=tuple(self._photos.pop(device, ())),
             now=self._clock.now(),
         )
-        topic = topics.receipt(covered.site, device)
-        self._source.publish(topic, codec.encode_receipt(receipt), qos=0)
+        for site in (covered.site, *sorted(covered.besides)):
+            topic = topics.receipt(site, device)
+            self._source.publish(topic, codec.encode_receipt(receipt), qos=0)

@@ -8,7 +8,7 @@ open span, what was judged) is dropped or put back when a transaction fails.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -45,11 +45,20 @@ SAMPLE = Sample.__table__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Covered:
-    """What a receipt to a device may claim: its topic's site, and coverage of one epoch."""
+    """What a receipt to a device may claim: its topic's site, and coverage of one epoch.
+
+    `besides`: other sites that the device spoke from just now; it may listen at any of them.
+    """
 
     site: str
     upto: int
     missing: tuple[tuple[int, int], ...]
+    besides: frozenset[str] = frozenset()
+
+    def after(self, before: "Covered") -> "Covered":
+        """The newest, told wherever the one before would have been told."""
+        sites = {before.site, *before.besides, *self.besides} - {self.site}
+        return replace(self, besides=frozenset(sites)) if sites else self
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,6 +162,7 @@ class _Batch:
         self._done = Committed()
         self._notices: list[Notice] = []
         self._receipts: dict[Key, str] = {}
+        self._besides: dict[Key, set[str]] = {}
         self._strangers: set[str] = set()
         self._fresh: list[bool] = []
         self._spans: dict[int, int] = {}
@@ -218,7 +228,7 @@ class _Batch:
         """Into what its receipt will cover. True where it counted already: told before, or
         lost."""
         key = (taken.identity.device, taken.identity.epoch)
-        self._receipts[key] = taken.listens_at
+        self._answer(key, taken.listens_at)
         return self._writer.coverage.add(self._connection, key, taken.identity.seq)
 
     def _time(self, taken: Taken) -> None:
@@ -361,7 +371,7 @@ class _Batch:
             self._strangers.add(suspect.device)
         if suspect.seq is not None:
             self._writer.coverage.add(self._connection, key, suspect.seq, stranger=stranger)
-        self._receipts[key] = suspect.site
+        self._answer(key, suspect.site)
 
     def _hear(self, said: Said) -> None:
         """A status: presence, where counting starts, what is lost for good."""
@@ -374,7 +384,7 @@ class _Batch:
             self._connection.execute(insert(SAMPLE).values(_device_sample(said)))
         key = (device.slug, status.epoch)
         if status.online and device.keeps:
-            self._receipts[key] = said.site.slug
+            self._answer(key, said.site.slug)
         if status.oldest is None:
             return
         for first, last in self._writer.coverage.born(self._connection, key, status.oldest):
@@ -448,7 +458,7 @@ class _Batch:
         self._writer.presence.heard(self._connection, pictured.device.id, pictured.received_at)
         device = pictured.device
         key = (device.slug, self._writer.presence.epoch(self._connection, device.id))
-        self._receipts[key] = pictured.site.slug
+        self._answer(key, pictured.site.slug)
         self._done.photos.setdefault(device.slug, []).append(pictured.photo.sha256)
 
     def _keep_photo(self, pictured: Pictured) -> None:
@@ -462,6 +472,11 @@ class _Batch:
             body=photo.data,
         )
         self._connection.execute(row.on_conflict_do_nothing(index_elements=["sha256"]))
+
+    def _answer(self, key: Key, site: str) -> None:
+        """Its device waits for a receipt under the topics of that site."""
+        if self._receipts.setdefault(key, site) != site:
+            self._besides.setdefault(key, set()).add(site)
 
     def _flush(self) -> None:
         writer, connection = self._writer, self._connection
@@ -479,7 +494,9 @@ class _Batch:
             upto, missing = writer.coverage.view(connection, key)
             if upto == NOTHING and key[0] in self._strangers:
                 continue
-            self._done.receipts[key] = Covered(site=site, upto=upto, missing=missing)
+            besides = frozenset(self._besides.get(key, ()))
+            told = Covered(site=site, upto=upto, missing=missing, besides=besides)
+            self._done.receipts[key] = told
 
 
 def _is_odd(message: CheckIn | Hazard | Sos) -> bool:

@@ -3,9 +3,12 @@
 import asyncio
 import datetime as dt
 import json
+import random
 import signal
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +18,15 @@ import typer
 from firmware_sim.access import Access, AccessError, read_access
 from firmware_sim.chronicle import verdict_file, write
 from firmware_sim.driver import Driver, Manner, Outcome, Step
-from firmware_sim.fleet import NoReceiptsError
-from firmware_sim.link import RefusedError
+from firmware_sim.faults import FAULTS
+from firmware_sim.fleet import NoReceiptsError, new_boot
+from firmware_sim.handheld import Fitting, Habits, Handheld
+from firmware_sim.link import Login, RefusedError, parse_url
 from firmware_sim.oracle import judge
 from firmware_sim.plans import PlanError
 from firmware_sim.reading import built_in, load
 from firmware_sim.scenario import Scenario, ScenarioError
+from firmware_sim.solo import COURSE, Outing, Solo, at_scale
 
 FAILED, USAGE, UNREACHABLE = 1, 2, 4
 
@@ -87,6 +93,47 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants it
         typer.echo("interrupted; every device has left in good order", err=True)
         raise typer.Exit(FAILED)
     _finish(played, manner, outcome, out, progress)
+
+
+@app.command()
+def device(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants it
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The device's id, which is its user.")],
+    site: Annotated[str, typer.Option(help="The site it belongs to.")],
+    tag: Annotated[str, typer.Option(help="The tag it reads.")] = "04A2B3C4D5E680",
+    mqtt_url: Annotated[
+        str, typer.Option(envvar="GRIDBEAT_SIM_MQTT_URL", help="mqtt://user:password@host:port")
+    ] = "mqtt://127.0.0.1:1883",
+    seconds: Annotated[float, typer.Option(min=1, help="How long it runs.")] = 300.0,
+    scale: Annotated[
+        float, typer.Option(min=0.001, max=1, help="Its times, as a share of the contract's.")
+    ] = 1.0,
+    fault: Annotated[
+        str | None, typer.Option(help=f"Broken firmware: {', '.join(FAULTS)}.")
+    ] = None,
+) -> None:
+    """Run one handheld in real time, right or broken: for `gridbeat contract check`."""
+    if fault is not None and fault not in FAULTS:
+        raise typer.BadParameter(f"{fault!r} is none of {', '.join(FAULTS)}", param_hint="--fault")
+    try:
+        broker, login = parse_url(mqtt_url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--mqtt-url") from None
+    rng = random.Random()
+    handheld = (Handheld if fault is None else FAULTS[fault])(
+        Fitting(device=id_, site=site, habits=Habits(heartbeat=60_000).scaled(scale)),
+        epoch=rng.getrandbits(32),
+        boot=new_boot(rng),
+        now=time.time_ns() // 1_000_000,
+        rng=rng,
+    )
+    outing = Outing(
+        broker=broker,
+        login=Login(client_id=id_) if login is None else replace(login, client_id=id_),
+        tag=tag,
+        seconds=seconds,
+        course=at_scale(COURSE, scale),
+    )
+    asyncio.run(Solo(handheld, outing, rng).run())
 
 
 @app.command()

@@ -10,9 +10,10 @@ the next instant worth calling it. The connection is a table:
     any      --LOST-------> OFFLINE    what was in flight is merely stored again
 """
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from firmware_sim.clocks import DeviceClock
@@ -27,6 +28,9 @@ from firmware_sim.wire import (
     encode_status,
     up_topic,
 )
+
+PICTURE = b"\xff\xd8\xff\xe0 a small picture"
+PICTURE_NAME = hashlib.sha256(PICTURE).hexdigest()
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -86,6 +90,15 @@ class Habits:
     uptimes: bool = True
     takes_now: bool = False
     stale: int = 5 * SECOND
+
+    def scaled(self, scale: float) -> "Habits":
+        """The same with the times of the connection shortened, for a run that cannot wait."""
+        return replace(
+            self,
+            resend=tuple(round(step * scale) for step in self.resend),
+            resend_sos=tuple(round(step * scale) for step in self.resend_sos),
+            greeting=round(self.greeting * scale),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +295,13 @@ class Handheld:
         """What the broker is to say when we are gone without a word."""
         payload = encode_status({"online": False, "boot": self.boot})
         return Publication(topic=self._status_topic(), payload=payload, retain=True)
+
+    def photo(self) -> Publication:
+        """A small picture under its own name; photos are no records and need no `seq`."""
+        return Publication(
+            topic=f"{up_topic(self.fitting.site, self.fitting.device, 'photo')}/{PICTURE_NAME}",
+            payload=PICTURE,
+        )
 
     def farewell(self, now: int) -> Publication:
         """Switched off in good order: the same, said by ourselves."""

@@ -171,7 +171,7 @@ class Link:
         if self._client is None:
             raise LinkDownError("not connected")
         sending = self._client.publish(
-            said.topic, said.payload, qos=1, retain=said.retain, timeout=ANSWER_WITHIN
+            said.topic, said.payload, qos=said.qos, retain=said.retain, timeout=ANSWER_WITHIN
         )
         await self._try(sending)
 

@@ -59,7 +59,7 @@ class Moment:
 
 @dataclass(frozen=True, kw_only=True)
 class Publication:
-    """One MQTT publish, QoS 1. `seqs` are the records in it (none for a status).
+    """One MQTT publish; QoS 1 but for broken firmware. `seqs`: its records (none for a status).
 
     `moment`: what the device's clocks were when it was encoded; None where it says nothing of them.
     """
@@ -67,6 +67,7 @@ class Publication:
     topic: str
     payload: bytes
     retain: bool = False
+    qos: int = 1
     seqs: tuple[int, ...] = ()
     moment: Moment | None = None
 

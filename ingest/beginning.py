@@ -1,5 +1,6 @@
 """What the ledger says at the start: an instance takes up where its last run left off."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping
@@ -35,14 +36,16 @@ class Begun:
     made_until: Instant | None
 
 
-async def begin(settings: Settings, ledger: Ledger) -> Begun:
-    """Take up where the last run left off."""
+async def begin(
+    settings: Settings, ledger: Ledger, machine: Callable[[], SystemClock] = SystemClock
+) -> Begun:
+    """Take up where the last run left off; `machine` makes the clock, where it is the machine's."""
 
     def take_up(connection: Connection) -> Begun:
         before: RowMapping | None = workers.worker(connection, settings.instance)
         marker = None if before is None else before["marker_at"]
         ticks = settings.clock is ClockKind.MQTT
-        clock = TickClock(marker) if ticks else SystemClock()
+        clock = TickClock(marker) if ticks else machine()
         gap = None
         if not ticks and marker is not None:
             marker = min(marker, clock.now())  # our clock may have been set back since

@@ -7,6 +7,7 @@ between them; a tick takes effect in its place in the stream, after everything p
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from devices.ids import Instant
 STEADY_MS = 30_000
 """How far wall and monotonic time may part before judging pauses (design, law 4)."""
 SETTLE_MS = 60_000
-"""How long they must agree again before it goes on."""
+"""How long they must agree again before it goes on, and before a step is followed."""
 
 
 class Clock(Protocol):
@@ -24,27 +25,47 @@ class Clock(Protocol):
     def now(self) -> Instant: ...
 
 
-class SystemClock:
-    """The machine's clock, watched: a step against monotonic time makes it unsteady for a while."""
+def machine() -> Instant:
+    """The machine's wall clock."""
+    return time.time_ns() // 1_000_000
 
-    def __init__(self) -> None:
-        self._offset = self._difference()
+
+class SystemClock:
+    """The machine's clock, but for its steps.
+
+    A step against monotonic time is not followed at once: now goes on by monotonic time, nobody
+    judges, and only when the two have agreed again for a while is the machine's time taken up,
+    whichever it is by then. So a step that is taken back leaves no trace in any time we write.
+    """
+
+    def __init__(
+        self, read: Callable[[], Instant] = machine, *, settle_ms: int = SETTLE_MS
+    ) -> None:
+        self._read = read
+        self._settle_ms = settle_ms
+        self._offset = self._lately = read() - _monotonic()
         self._steady_from = 0
 
     def now(self) -> Instant:
-        return time.time_ns() // 1_000_000
+        told, monotonic = self._read(), _monotonic()
+        parted = abs(told - monotonic - self._offset) > STEADY_MS
+        return monotonic + self._offset if parted else told
 
     def steady(self) -> bool:
-        """Whether now may be judged by. Asked at least each second."""
-        offset, monotonic = self._difference(), time.monotonic_ns() // 1_000_000
-        if abs(offset - self._offset) > STEADY_MS:
-            self._steady_from = monotonic + SETTLE_MS
-        self._offset = offset
-        return monotonic >= self._steady_from
+        """Whether now may be judged by. One asks, each second: a step is taken up by asking."""
+        monotonic = _monotonic()
+        offset = self._read() - monotonic
+        if abs(offset - self._lately) > STEADY_MS:
+            self._steady_from = monotonic + self._settle_ms
+        self._lately = offset
+        steady = monotonic >= self._steady_from
+        if steady:
+            self._offset = offset
+        return steady
 
-    @staticmethod
-    def _difference() -> int:
-        return (time.time_ns() - time.monotonic_ns()) // 1_000_000
+
+def _monotonic() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 @dataclass(slots=True)

@@ -71,8 +71,10 @@ RETAKEN = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What meets the world, and how it is made; a test that kills the service wraps these."""
+    """What meets the world, and how it is made; a test that kills the service, or sets its clock,
+    wraps these."""
 
+    clock: Callable[[], SystemClock] = SystemClock
     source: Callable[..., Source] = source
     writer: Callable[..., Writer] = Writer
     series: Callable[[Settings], SeriesWriter | None] = series_writer
@@ -124,7 +126,7 @@ async def _run(settings: Settings, ledger: Ledger, parts: Parts) -> None:
     holding = Holding(settings, await ledger.read(workers.ledger_uuid))
     async with holding.kept():
         while await may_serve(holding, settings, stopping):
-            begun = await begin(settings, ledger)
+            begun = await begin(settings, ledger, parts.clock)
             async with until_taken(holding, stopping) as ending:
                 await Service(settings, ledger, begun, holding, parts).run(ending)
 
@@ -198,7 +200,7 @@ class Service:
             ledger, begun.clock, begun.judged, on_next=self._on_next, on_told=self._outbox.poke
         )
         if begun.gap is not None:
-            self._watch.make_up_for(begun.gap, begun.marker)
+            self._watch.make_up_for(begun.gap)
         self._doubts = Doubts(ledger, begun.clock, on_told=self._outbox.poke)
         self._doubts.poke()  # what an earlier run left
         self._handouts = Handouts(self._source, ledger, begun.clock)
@@ -236,6 +238,7 @@ class Service:
         self._following = asyncio.Lock()
         self._reading = self._short = False
         self._steady, self._sure = True, begun.clock.now()
+        self._looked = self._sure
         self._ending = False
         self._known = begun.marker
 
@@ -348,9 +351,10 @@ class Service:
             "mqtt.connected" if connected else "mqtt.lost", broker=str(self._settings.mqtt_url)
         )
         if connected:
+            self._watch.end_gap(self._clock.now())
             self._outbox.poke()
         elif self._known is not None and not self._ticks:
-            self._watch.make_up_for(OwnGap(since=self._known, cause="broker"), self._known)
+            self._watch.make_up_for(OwnGap(since=self._known, cause="broker"))
         self._turns.put_nowait((connected, self._clock.now()))
 
     def _on_fresh_session(self, session: str) -> None:
@@ -363,7 +367,8 @@ class Service:
         self._health.lost(loss)
         if not self._ticks:
             since = self._clock.now() if self._known is None else self._known
-            self._watch.make_up_for(OwnGap(since=since, cause=loss.value), self._known)
+            self._watch.make_up_for(OwnGap(since=since, cause=loss.value))
+            self._watch.end_gap(self._clock.now())
 
     # Tasks ------------------------------------------------------------------------------------
 
@@ -474,7 +479,8 @@ class Service:
 
     async def _check_clock(self) -> None:
         """A step of our own clock pauses judging until it is steady, and is a gap of ours."""
-        now, steady = self._clock.now(), self._clock.steady()
+        steady, now = self._clock.steady(), self._clock.now()
+        before, self._looked = self._looked, now
         if steady is self._steady:
             self._sure = now if steady else self._sure
             return
@@ -485,12 +491,12 @@ class Service:
             sure=self._sure,
             now=now,
         )
+        sure = self._sure
         if steady:
             await self._ledger.write(lambda c: workers.end_outage(c, "clock", now))
-            self._watch.poke()
+            self._watch.resume(sure, before)
             return
-        sure = self._sure
-        self._watch.make_up_for(OwnGap(since=sure, cause="clock"), self._known)
+        self._watch.pause()
         await self._ledger.write(lambda c: workers.begin_outage(c, "clock", sure))
 
     async def _check_room(self) -> None:

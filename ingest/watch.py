@@ -24,6 +24,7 @@ from rules.events import EventState, Notice, follow
 from rules.oddities import unproven
 from rules.promises import Flip, Known, Standing, Verdict
 from store import decisions, obligations
+from store.arrivals import STEPPED_MS
 from store.events import HELD, MQTT, raise_notices
 from store.evidence import deciding_reads, reachable
 from store.owngaps import LOSSES, OwnGap, close_gap
@@ -67,7 +68,9 @@ class Watch:
         self._some = asyncio.Event()
         self._known: Instant | None = None
         self._gap: OwnGap | None = None
-        self._gap_known: Instant | None = None
+        self._gap_ends: Instant = NEVER
+        self._paused_until: Instant = 0
+        self._paused = False
         # A simulator's ticks are the markers: nothing is past that they have not brought.
         # After a start, what waits with the broker is given its time to come in.
         ours = isinstance(clock, SystemClock)
@@ -84,15 +87,38 @@ class Watch:
         self._known = known
         self._some.set()
 
-    def make_up_for(self, gap: OwnGap, known: Instant | None) -> None:
-        """What was due by the next marker after `known` is made up for, and told as one digest.
+    def make_up_for(self, gap: OwnGap) -> None:
+        """What is judged from now on is told as one digest, once the gap is over.
 
         A loss within a gap is what that gap is told as: it is the graver news.
         """
         if self._gap is None:
-            self._gap, self._gap_known = gap, known
+            self._gap, self._gap_ends = gap, NEVER
         elif gap.cause in LOSSES and self._gap.cause not in LOSSES:
             self._gap = replace(self._gap, cause=gap.cause)
+
+    def end_gap(self, now: Instant) -> None:
+        """A gap, if there is one, ended `now`: what waited lies before the first marker after it.
+
+        Markers from before, which waited with everything else, end no gap.
+        """
+        self._gap_ends = now
+
+    def pause(self) -> None:
+        """Our own clock has stepped: nothing is judged by it."""
+        self._paused = True
+
+    def resume(self, since: Instant, until: Instant) -> None:
+        """Our own clock is steady again; it stepped at `since`, and was not followed to `until`.
+
+        If it was set ahead, markers of before are still under way, and mean nothing yet.
+        """
+        self.make_up_for(OwnGap(since=since, cause="clock"))
+        self.end_gap(max(until, self._clock.now()))
+        self._paused_until = until
+        self.hold_back(hung_up=False)
+        self._paused = False
+        self._some.set()
 
     def hold_back(self, *, hung_up: bool) -> None:
         """While we have hung up ourselves, a marker that does not come back means nothing."""
@@ -109,11 +135,11 @@ class Watch:
             wake = await self._ledger.read(obligations.next_wake)
             self._on_next(wake)
             await self._sleep(wake)
-            if not self._clock.steady() or self._known is None:
+            if self._paused or self._known is None:
                 continue
             known = self._known
             await self._judge(known, waited=False)
-            if self._gap is not None and known != self._gap_known:
+            if self._gap is not None and self._is_over(self._gap, known):
                 await self._close(self._gap, known)
             if self._given_up():
                 await self._judge(self._clock.now() - GIVE_UP_MS, waited=True)
@@ -131,11 +157,17 @@ class Watch:
             return
         self._some.clear()
 
+    def _is_over(self, gap: OwnGap, known: Instant) -> bool:
+        """Whether all that came due in the gap has been judged. A clock that was set back tells a
+        time before it, and nothing has come due."""
+        return known > self._gap_ends or known < gap.since - STEPPED_MS
+
     async def _close(self, gap: OwnGap, known: Instant) -> None:
         now = self._clock.now()
-        alarms = await self._ledger.write(lambda c: close_gap(c, gap, known, now))
+        until = max(known, self._paused_until)  # a clock that was set back tells an earlier time
+        alarms = await self._ledger.write(lambda c: close_gap(c, gap, until, now))
         self._gap = None
-        log.warning("service.gap", cause=gap.cause, since=gap.since, until=known, alarms=alarms)
+        log.warning("service.gap", cause=gap.cause, since=gap.since, until=until, alarms=alarms)
         self._on_told()
 
     @property

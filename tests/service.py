@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,7 @@ class Service:
     environment: Mapping[str, str]
     http: int
     engine: Engine
+    program: Sequence[str] = (str(GRIDBEAT), "ingest")
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -67,7 +68,7 @@ class Service:
         """Start it and go on at once."""
         with (self.folder / "ingest.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(GRIDBEAT), "ingest"],
+                self.program,
                 cwd=self.folder,
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
@@ -161,6 +162,7 @@ def a_service(
     document: bytes | None,
     *,
     start: bool = True,
+    program: Sequence[str] = Service.program,
     **settings: str,
 ) -> Iterator[Service]:
     """An instance on the broker at that port of 127.0.0.1. `settings`: `clock="mqtt"` and so on."""
@@ -179,6 +181,7 @@ def a_service(
         environment={f"GRIDBEAT_{name.upper()}": value for name, value in named.items()},
         http=http,
         engine=open_engine(url),
+        program=program,
     )
     try:
         if document is not None:

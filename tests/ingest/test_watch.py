@@ -14,6 +14,7 @@ from ingest.ledger import Ledger
 from ingest.watch import GIVE_UP_MS, Watch
 from store import obligations
 from store.database import writing
+from store.owngaps import OwnGap
 from tests.ingest.bench import Bench, delivery, marker
 from tests.ingest.school import GATE, LAB, checkin, owe, up
 from tests.service import now_ms
@@ -105,6 +106,24 @@ async def test_ticks_are_waited_for_as_long_as_it_takes(bench, ledger):
     watch.advance(opens)
     await turn(watch)
     assert verdicts(bench) == []
+
+
+async def test_a_gap_is_told_behind_the_first_marker_after_it(bench, ledger):
+    """Markers of before a gap, which waited with everything else, do not end it: what is due by
+    them is part of it."""
+    opens = bench.at
+    watch = a_watch(bench, ledger, TickClock(opens + 10 * MINUTE))
+    watch.make_up_for(OwnGap(since=opens, cause="down"))
+    told = "SELECT data ->> 'until' FROM event WHERE kind = 'service.gap'"
+    watch.advance(opens + MINUTE)
+    await turn(watch)
+    watch.end_gap(opens + 3 * MINUTE)
+    watch.advance(opens + 2 * MINUTE)
+    await turn(watch)
+    assert bench.rows(told) == []
+    watch.advance(opens + 3 * MINUTE + 1)
+    await turn(watch)
+    assert bench.rows(told) == [(opens + 3 * MINUTE + 1,)]
 
 
 async def test_two_workers_write_one_verdict(bench, ledger):

@@ -24,6 +24,7 @@ def test_a_broker_that_was_gone_is_one_digest(tmp_path: Path) -> None:
             wire.say(up("status"), {"online": True, "boot": "b1"})
             wire.say(up("checkin"), checkin(0, now_ms()))
             wire.receipt("hh-1", 0)
+        until(lambda: service.rows("SELECT 1 FROM worker WHERE marker_at > 0"), "a marker")
         broker.kill()
         gone = "SELECT since FROM outage WHERE what = 'broker' AND until IS NULL"
         until(lambda: service.rows(gone), "the outage")
@@ -47,7 +48,8 @@ def test_a_broker_that_was_gone_is_one_digest(tmp_path: Path) -> None:
             wire.event("service.gap")
             digest = "SELECT data ->> 'cause', data ->> 'singly', data ->> 'rounds' FROM event"
             (told,) = service.rows(f"{digest} WHERE kind = 'service.gap'")
-            assert told == ("broker", 0, len(keys))
+            assert told[0] in ("broker", "session")  # as it had time to keep our session, or not
+            assert told[1:] == (0, len(keys))
             alarms = ("round.missed", "round.unknown", "round.incomplete")
             assert [wire.events(kind) for kind in alarms] == [[], [], []]
             others = {service.value(stands, key=key) for key in keys if key != keys[3]}

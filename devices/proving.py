@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from devices.ids import Instant
 from devices.proofs import Enrolment, Proof, Proved
-from devices.sun import Mirrored, SunKeys, Tap, parse, verify, whose
+from devices.sun import Mirrored, SunKeys, Tap, confirm, parse, whose
 from devices.tagkeys import Keyring, sun_keys
 
 
@@ -36,6 +36,6 @@ def prove(
 
 def _verified(mirrored: Mirrored, keys: SunKeys, tag: str) -> Tap | Proof:
     who = whose(mirrored, keys.meta)
-    if who is not None and who.uid != tag:
-        return Proof.OTHER_TAG
-    return verify(mirrored, keys)
+    if who is None:
+        return Proof.OTHER_KEY
+    return confirm(mirrored, who, keys) if who.uid == tag else Proof.OTHER_TAG

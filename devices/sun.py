@@ -116,16 +116,19 @@ def verify(mirrored: Mirrored, keys: SunKeys) -> Tap | Proof:
     `OTHER_KEY`: the PICCData is none under the meta key, so that it was written with another one.
     """
     who = whose(mirrored, keys.meta)
-    if who is None:
-        return Proof.OTHER_KEY
-    uid, counter = bytes.fromhex(who.uid), who.ctr.to_bytes(COUNTER, "little")
-    session = cmac(keys.file, _MAC_KEY + uid + counter)
+    return Proof.OTHER_KEY if who is None else confirm(mirrored, who, keys)
+
+
+def confirm(mirrored: Mirrored, who: Tap, keys: SunKeys) -> Tap | Proof:
+    """The tap of `who` it says it is, with its file data, if the MAC is right; else `BAD_MAC`."""
+    of_it = bytes.fromhex(who.uid) + who.ctr.to_bytes(COUNTER, "little")
+    session = cmac(keys.file, _MAC_KEY + of_it)
     told = cmac(session, (mirrored.enc + mirrored.literal).encode(errors="replace"))[1::2]
     if not compare_digest(told, mirrored.mac):
         return Proof.BAD_MAC
     data = b""
     if mirrored.enc:
-        cipher = cmac(keys.file, _FILE_KEY + uid + counter)
+        cipher, counter = cmac(keys.file, _FILE_KEY + of_it), of_it[UID:]
         start = _encrypt(cipher, counter.ljust(BLOCK, b"\0"))
         data = _decrypt(cipher, start, bytes.fromhex(mirrored.enc))
     return who._replace(data=data)

@@ -4,8 +4,8 @@ They lie in one private folder. The configuration is the project's own `mosquitt
 machine's paths, listener and user; the rest of it is written once, there.
 """
 
-import getpass
 import os
+import pwd
 import re
 import signal
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from desk.accesslist import SERVICE_USER, Rights
 from desk.credentials import (
     hashed,
     locked,
+    make_private,
     new_password,
     read_passwords,
     write_file,
@@ -97,6 +98,11 @@ def render(text: str, *, folder: Path, port: int, host: str, user: str) -> str:
     return text
 
 
+def _user() -> str:
+    """Whose process this is; not who is said to be logged in."""
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
 def switch_on(text: str, tls: Tls) -> str:
     """A configuration with the TLS listeners on, whatever else somebody has changed in it.
 
@@ -139,8 +145,8 @@ def init(
             f"there is no certificate in {folder / TLS_FOLDER}",
             "first: gridbeat tls init --name NAME, for each name or address that devices dial",
         )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    conf = render(template(), folder=folder, port=port, host=host, user=getpass.getuser())
+    make_private(folder)
+    conf = render(template(), folder=folder, port=port, host=host, user=_user())
     with locked(folder):
         before = _text(folder / CONF)
         kept = before if tls is not None and not force else ""

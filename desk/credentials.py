@@ -78,6 +78,15 @@ def write_passwords(path: Path, users: Mapping[str, str]) -> None:
     write_file(path, "".join(f"{name}:{kept}\n" for name, kept in users.items()), check)
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder for its owner only; made by root, it belongs to whom the one above belongs."""
+    if folder.exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
+    _give_away(folder, folder.parent)
+
+
 def write_file(path: Path, text: str, check: Callable[[Path], None] | None = None) -> None:
     """Put `text` where `path` is, all of it or nothing, readable by its owner only.
 
@@ -87,9 +96,7 @@ def write_file(path: Path, text: str, check: Callable[[Path], None] | None = Non
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            if os.geteuid() == 0:
-                folder = path.parent.stat()
-                os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
+            _give_away(file.fileno(), path.parent)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -101,6 +108,13 @@ def write_file(path: Path, text: str, check: Callable[[Path], None] | None = Non
             Path(name).unlink()
         raise
     _sync(path.parent)
+
+
+def _give_away(made: int | Path, folder: Path) -> None:
+    """What root makes in a folder belongs to the folder's owner."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def _sync(folder: Path) -> None:
@@ -116,5 +130,6 @@ def _sync(folder: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the broker's folder against another `gridbeat` that enrols at the same time."""
     with (folder / ".lock").open("w") as file:
+        _give_away(file.fileno(), folder)
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

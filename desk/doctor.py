@@ -321,9 +321,10 @@ def _until(what: str, ends: Instant, wall: Instant) -> Check:
         detail = f"{what} ended {-days} days ago: devices that look at it stay away"
         return Check(what="tls", state=State.WRONG, detail=detail, remedy=_RENEW)
     detail = f"{what} holds for {days} days"
-    late = days < tls.RENEW_DAYS
-    state = State.WARN if late else State.OK
-    return Check(what="tls", state=state, detail=detail, remedy=_RENEW if late else None)
+    if days >= tls.RENEW_DAYS:
+        return Check(what="tls", state=State.OK, detail=detail)
+    state = State.WRONG if days < tls.URGENT_DAYS else State.WARN
+    return Check(what="tls", state=state, detail=detail, remedy=_RENEW)
 
 
 _RENEW = "gridbeat tls renew; where the authority itself ends, `tls init` anew for every device"

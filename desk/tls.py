@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from desk.credentials import locked, write_file
+from desk.credentials import locked, make_private, write_file
 from desk.errors import DeskError, UsageError
 from devices.ids import Instant
 
@@ -30,6 +30,8 @@ EARLY = dt.timedelta(days=1)
 """A device's clock may be behind ours when it first looks at the certificate."""
 RENEW_DAYS = 30
 """From then on the doctor asks for a new one."""
+URGENT_DAYS = 7
+"""From then on it finds something wrong: whatever watches it tells."""
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 CA_KEY, CA_CERT, KEY, CERT = "ca.key", "ca.crt", "server.key", "server.crt"
@@ -73,14 +75,11 @@ def init(
         )
     sought = _names((*names, socket.gethostname(), *LOCAL))
     for folder in (place.authority, place.server.parent, place.server):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder)
     key = ec.generate_private_key(ec.SECP256R1())
-    authority = _authority(key, now)
     with locked(place.authority):
         write_file(place.authority / CA_KEY, _pem_key(key))
-        write_file(place.authority / CA_CERT, _pem(authority))
-        write_file(place.server / CA_CERT, _pem(authority))
-        write_file(place.server / KEY, _pem_key(ec.generate_private_key(ec.SECP256R1())))
+        write_file(place.authority / CA_CERT, _pem(_authority(key, now)))
     return renew(place, sought, now=now, days=days)
 
 
@@ -89,23 +88,34 @@ def renew(
 ) -> Certificate:
     """Make the broker's certificate anew, for `names` or those it has; its key stays.
 
-    One file changes, so that a broker that starts meanwhile finds a pair that fits. Raises
-    `DeskError` where the authority's key is not there, or belongs to another certificate.
+    One file changes, so that a broker that starts meanwhile finds a pair that fits; what else was
+    lost of the broker's folder is made again. Raises `DeskError` where the authority's key is not
+    there, or belongs to another certificate.
     """
     key = _load_key(place.authority / CA_KEY)
-    authority = _load(place.server / CA_CERT)
+    authority = _load(place.authority / CA_CERT)
     if key.public_key() != authority.public_key():
         raise DeskError(
-            f"{place.authority / CA_KEY} is not the key of {place.server / CA_CERT}",
+            f"{place.authority / CA_KEY} is not the key of {place.authority / CA_CERT}",
             "put the authority's own key there; devices trust no other",
         )
-    if not names:
-        names = inspect(place.server / CERT).names
-    own = _load_key(place.server / KEY)
-    made = _server(authority, key, own.public_key(), _names(names), now, days)
+    names = _names(names or inspect(place.server / CERT).names)
     with locked(place.authority):
+        _restore(place, authority)
+        own = _load_key(place.server / KEY)
+        made = _server(authority, key, own.public_key(), names, now, days)
         write_file(place.server / CERT, _pem(made))
     return inspect(place.server / CERT)
+
+
+def _restore(place: Place, authority: x509.Certificate) -> None:
+    """The broker's copy of the authority's certificate, and a key, where it has none."""
+    make_private(place.server.parent)
+    make_private(place.server)
+    if not (place.server / CA_CERT).exists():
+        write_file(place.server / CA_CERT, _pem(authority))
+    if not (place.server / KEY).exists():
+        write_file(place.server / KEY, _pem_key(ec.generate_private_key(ec.SECP256R1())))
 
 
 def inspect(path: Path) -> Certificate:

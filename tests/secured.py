@@ -1,14 +1,17 @@
 """Our own broker with its TLS listeners, as `tls init` and `broker init --tls` make it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from desk import broker, credentials, tls
-from tests.servers import free_port
-from tests.service import now_ms
+from desk.demo.children import listens
+from tests.servers import Server, free_port, mosquitto
+from tests.service import now_ms, until
 
 
 class Secured:
-    """Its files in a folder; `conf` is for `mosquitto`, with loopback's listener on its port."""
+    """Its files in a folder: `devices` and `office` are the ports of the two listeners."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -26,6 +29,10 @@ class Secured:
         broker.put_users(self.folder / "broker", users, {})
         return password
 
-    def conf(self) -> str:
+    @contextmanager
+    def running(self) -> Iterator[Server]:
+        """The broker, once all its listeners are open."""
         text = (self.folder / "broker" / "mosquitto.conf").read_text()
-        return text.replace("listener 1 ", "listener {port} ")
+        with mosquitto(conf=text.replace("listener 1 ", "listener {port} ")) as server:
+            until(lambda: listens(self.devices) and listens(self.office), "the TLS listeners")
+            yield server

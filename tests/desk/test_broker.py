@@ -113,7 +113,7 @@ def test_what_root_writes_belongs_to_the_brokers_user(folder: Path) -> None:
     broker.init(folder)
     os.chown(folder, 12_345, 12_345)
     let_in(folder, "hh-0101")
-    assert (folder / "passwd").stat().st_uid == 12_345
+    assert {path.stat().st_uid for path in (folder / "passwd", folder / ".lock")} == {12_345}
 
 
 BAD_LINES = ["topic", "topic read a/#/b", "topic may a/b", "pattern write a/+b", "user", "nonsense"]

@@ -1,5 +1,7 @@
 """The private authority and the broker's certificate, and that clients and Mosquitto go by them."""
 
+import os
+import shutil
 import ssl
 import stat
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from desk import broker, tls
 from desk.errors import DeskError, UsageError
 from tests.clients import Client
 from tests.secured import Secured
-from tests.servers import Server, mosquitto
+from tests.servers import Server
 from tests.service import now_ms, until
 
 DAY = 86_400_000
@@ -66,6 +68,27 @@ def test_a_certificate_does_not_outlive_its_authority(place: tls.Place) -> None:
     assert late.not_after == tls.inspect(place.server / "ca.crt").not_after
 
 
+def test_a_lost_brokers_folder_is_made_again(place: tls.Place) -> None:
+    """From the authority alone, kept elsewhere, devices get a certificate that they trust."""
+    tls.init(place, ("broker.example.cn",), now=NOW)
+    authority = (place.server / "ca.crt").read_bytes()
+    shutil.rmtree(place.server.parent)
+    with pytest.raises(DeskError):
+        tls.renew(place, now=NOW)
+    assert tls.renew(place, ("broker.example.cn",), now=NOW).names == ("broker.example.cn",)
+    assert (place.server / "ca.crt").read_bytes() == authority
+    assert (place.server / "server.key").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_makes_belongs_to_the_brokers_user(place: tls.Place) -> None:
+    """Run by root in a folder of the broker's user, the broker can read what was made."""
+    place.server.parent.parent.mkdir(exist_ok=True)
+    os.chown(place.server.parent.parent, 12_345, 12_345)
+    tls.init(place, (), now=NOW)
+    assert {path.stat().st_uid for path in (place.server, *place.server.iterdir())} == {12_345}
+
+
 @pytest.mark.parametrize("name", ["", "two words", "a..b", "x" * 254])
 def test_a_name_that_is_none_is_wrong_usage(place: tls.Place, name: str) -> None:
     """What no device can dial is refused before anything is made."""
@@ -79,9 +102,9 @@ def test_a_strange_key_signs_nothing(place: tls.Place, tmp_path: Path) -> None:
     tls.init(place, (), now=NOW)
     other = tls.Place(authority=tmp_path / "ca2", server=tmp_path / "b2" / "tls")
     tls.init(other, (), now=NOW)
-    mixed = tls.Place(authority=other.authority, server=place.server)
+    (place.authority / "ca.key").write_bytes((other.authority / "ca.key").read_bytes())
     with pytest.raises(DeskError, match="is not the key of"):
-        tls.renew(mixed, now=NOW)
+        tls.renew(place, now=NOW)
     (place.authority / "ca.key").unlink()
     with pytest.raises(DeskError, match="there is no"):
         tls.renew(place, now=NOW)
@@ -94,7 +117,7 @@ def ours(tmp_path: Path) -> Secured:
 
 @pytest.fixture
 def running(ours: Secured) -> Iterator[Server]:
-    with mosquitto(conf=ours.conf()) as server:
+    with ours.running() as server:
         yield server
 
 
@@ -112,7 +135,7 @@ def test_who_is_somebody_comes_in_by_tls(ours: Secured, running: Server) -> None
 def test_nobody_takes_anothers_connection(ours: Secured) -> None:
     """By the devices' listener a client id is the user's name: nobody throws another one out."""
     a, b = ours.device("hh-a"), ours.device("hh-b")
-    with mosquitto(conf=ours.conf()):
+    with ours.running():
         service = Client(ours.office, "gridbeat", ours.password, ca=ours.ca, session="service")
         alice = Client(ours.devices, "hh-a", a, ca=ours.ca, session="hh-a")
         for stolen in ("hh-a", "service"):
@@ -140,7 +163,7 @@ def test_a_certificate_that_has_ended_is_refused_and_renewed_live(
 ) -> None:
     """An expired certificate keeps devices away; renewed, the running broker shows the new one."""
     tls.renew(ours.place, now=now_ms() - 400 * DAY)
-    with mosquitto(conf=ours.conf()) as server:
+    with ours.running() as server:
         with pytest.raises(ssl.SSLCertVerificationError, match="expired"):
             tls.served("localhost", ours.devices, ours.ca)
         made = tls.renew(ours.place, now=now_ms())
@@ -163,7 +186,7 @@ def test_another_hosts_certificate_is_refused(ours: Secured) -> None:
     """A certificate that does not name what was dialled is refused, whoever signed it."""
     tls.renew(ours.place, ("elsewhere.example",), now=now_ms())
     mismatch = pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch")
-    with mosquitto(conf=ours.conf()), mismatch:
+    with ours.running(), mismatch:
         tls.served("localhost", ours.devices, ours.ca)
 
 

@@ -9,7 +9,6 @@ from desk import tls
 from tests.clients import Client
 from tests.ingest.school import REGISTRY, checkin, up
 from tests.secured import Secured
-from tests.servers import mosquitto
 from tests.service import a_service, now_ms, until
 
 pytestmark = pytest.mark.broker
@@ -33,7 +32,7 @@ def test_a_checkin_by_tls_is_kept(ours: Secured, tmp_path: Path, source: str) ->
     """Devices on their listener, the service on the other, and nothing of it in the clear."""
     password = ours.device("hh-1")
     named = settings(ours, mqtt_source=source)
-    with mosquitto(conf=ours.conf()), a_service(tmp_path, 0, REGISTRY, **named) as service:
+    with ours.running(), a_service(tmp_path, 0, REGISTRY, **named) as service:
         device = Client(ours.devices, "hh-1", password, ca=ours.ca)
         device.publish(up("checkin"), json.dumps(checkin(1, now_ms())).encode())
         query = "SELECT checkpoint_id FROM entry WHERE seq = 1"
@@ -46,7 +45,7 @@ def test_a_broker_it_cannot_trust_is_left_and_said(ours: Secured, tmp_path: Path
     tls.init(other, (), now=now_ms())
     named = settings(ours, mqtt_ca_file=str(other.server / "ca.crt"))
     with (
-        mosquitto(conf=ours.conf()) as broker,
+        ours.running() as broker,
         a_service(tmp_path, 0, REGISTRY, start=False, **named) as service,
     ):
         service.launch()
@@ -63,7 +62,7 @@ def test_a_certificate_that_ended_is_refused_until_it_is_renewed(
     """The service stays away from an expired certificate, and comes by itself to the new one."""
     tls.renew(ours.place, now=now_ms() - 400 * DAY)
     with (
-        mosquitto(conf=ours.conf()) as broker,
+        ours.running() as broker,
         a_service(
             tmp_path, 0, REGISTRY, start=False, **settings(ours, mqtt_source=source)
         ) as service,
@@ -81,7 +80,7 @@ def test_a_wrong_password_is_said(ours: Secured, tmp_path: Path) -> None:
     url = f"mqtts://gridbeat:geheim@127.0.0.1:{ours.office}"
     named = settings(ours, mqtt_url=url)
     with (
-        mosquitto(conf=ours.conf()),
+        ours.running(),
         a_service(tmp_path, 0, REGISTRY, start=False, **named) as service,
     ):
         service.launch()

@@ -112,7 +112,8 @@ def test_what_root_writes_belongs_to_the_brokers_user(folder: Path) -> None:
     """A file that root writes is one the broker can read again: it would stop otherwise."""
     broker.init(folder)
     os.chown(folder, 12_345, 12_345)
-    let_in(folder, "hh-0101")
+    with credentials.locked(folder):
+        let_in(folder, "hh-0101")
     assert {path.stat().st_uid for path in (folder / "passwd", folder / ".lock")} == {12_345}
 
 

@@ -98,6 +98,10 @@ def _columns(look: "Look") -> "list[Column]":
     def when(row: Any) -> str:
         return look.time(row, "at" if row.corrected_at is None else "corrected_at")
 
+    def place(row: Any) -> str:
+        tag = "（人员卡）" if look.lang == "zh" else "(a person's tag)"
+        return look.names.checkpoint(row.site, row.checkpoint) or tag
+
     def why(row: Any) -> str:
         words = WAITS[Wait(row.why)]
         return words.zh if look.lang == "zh" else words.en
@@ -112,7 +116,7 @@ def _columns(look: "Look") -> "list[Column]":
         Column(
             en="checkpoint",
             zh="点位",
-            cell=lambda row: look.names.checkpoint(row.site, row.checkpoint),
+            cell=place,
         ),
         Column(en="person", zh="人员", cell=lambda row: look.names.person(row.person)),
         Column(en="why", zh="原因", cell=why, fold=True),

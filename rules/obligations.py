@@ -255,7 +255,10 @@ def _waiting(obligation: Obligation, found: Finding, bearing: Sequence[Read]) ->
         and not _counts(read, obligation)
         and (whole or read.checkpoint in found.missing)
     }
-    return tuple(identity for _, identity in sorted(waiting))
+    if isinstance(terms, Round) and terms.people > 1:  # so may who has made one of them
+        tags = ((read.at, read.by_tag.waits) for read in bearing if read.by_tag)
+        waiting |= {(at, tag) for at, tag in tags if tag is not None}
+    return tuple(dict.fromkeys(identity for _, identity in sorted(waiting)))
 
 
 _REASONS = {Standing.UNKNOWN: Reason.NOBODY_REACHABLE, Standing.EXCUSED: Reason.EXCUSED}

@@ -192,9 +192,10 @@ class Obligation:
 
 class ByTag(NamedTuple):
     """Who made a read was said by a person's tag before it. `then`: by those that had arrived
-    before due."""
+    before due. `waits`: the tag that came later, and waits for a person to let it count."""
 
     then: str | None
+    waits: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

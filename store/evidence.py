@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, func, select, tuple_
 
 from devices.ids import Identity, Instant
 from rules.clocks import timing
-from rules.promises import ByTag, Do, Obligation, Quota, Read, Round, Trust
+from rules.promises import ByTag, Decision, Do, Obligation, Quota, Read, Round, Trust
 from store.decisions import of_read
 from store.entries import EntryKind, ViaCode
 from store.holdings import TOLD, Rounds, Tag, tags_before
@@ -59,6 +59,14 @@ _JOINED = (
     ENTRY.join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
     .join(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
     .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+    .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
+    .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+    .outerjoin(TAP, TAP.c.entry_id == ENTRY.c.id)
+)
+_ANYWHERE = (
+    ENTRY.join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
+    .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
+    .outerjoin(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
     .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
     .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
     .outerjoin(TAP, TAP.c.entry_id == ENTRY.c.id)
@@ -190,10 +198,13 @@ _FIRSTS = Prepared(
 def read_of(
     connection: Connection, identity: Identity, due: Instant
 ) -> tuple[int, int, Read] | None:
-    """A check-in at a checkpoint, as an obligation due then sees it: its entry, site, and read."""
+    """A check-in as an obligation due then sees it: its entry, site, and read.
+
+    That of a person's tag is one as well; its `checkpoint` is empty.
+    """
     query = (
         select(*_COLUMNS, ENTRY.c.site_id)
-        .select_from(_JOINED)
+        .select_from(_ANYWHERE)
         .where(
             DEVICE.c.slug == identity.device,
             ENTRY.c.epoch == identity.epoch,
@@ -216,10 +227,10 @@ def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Roun
     identity = str(Identity(device, epoch, seq))
     by_tag = None
     if rounds is not None and person is None and not (body and TOLD in body):
-        person, by_tag = _who(connection, device_id, at, due, rounds)
+        person, by_tag = _who(connection, (device_id, device), at, due, rounds)
     return Read(
         identity=identity,
-        checkpoint=checkpoint,
+        checkpoint=checkpoint or "",
         device=device,
         person=person,
         at=at,
@@ -235,28 +246,36 @@ def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Roun
 
 
 def _who(
-    connection: Connection, device_id: int, at: Instant, due: Instant, rounds: Rounds
+    connection: Connection, device: tuple[int, str], at: Instant, due: Instant, rounds: Rounds
 ) -> tuple[str | None, ByTag]:
     """Whose a read is by the persons' tags that count, and by those that arrived before due.
 
-    A tag that came in after due counts as any late evidence does, or as if it had not been read.
+    A tag that came in after due counts as any late evidence does; until then it is as if it had
+    not been read, and the latest such waits.
     """
     whose: str | None = None
+    waits: str | None = None
     settled = False
+    device_id, slug = device
     for tag in tags_before(connection, device_id, at):
         since = tag.at if tag.by_round else None
         holds = at < tag.until
         holder = rounds.whose(connection, tag.person, since, tag.site_id, at) if holds else None
-        punctual = tag.after < due
-        if not settled and (punctual or _tag_counts(connection, device_id, tag, due)):
+        if tag.after < due:
+            return (whose if settled else holder), ByTag(holder, waits)
+        if settled:
+            continue
+        decided = of_read(connection, tag.entry_id, "")
+        if _tag_counts(connection, device_id, tag, due, decided):
             whose, settled = holder, True
-        if punctual:
-            return whose, ByTag(holder)
-    return whose, ByTag(None)
+        elif decided is None and waits is None and holder is not None:
+            waits = str(Identity(slug, tag.epoch, tag.seq))
+    return whose, ByTag(None, waits)
 
 
-def _tag_counts(connection: Connection, device_id: int, tag: Tag, due: Instant) -> bool:
-    decision = of_read(connection, tag.entry_id, "")
+def _tag_counts(
+    connection: Connection, device_id: int, tag: Tag, due: Instant, decision: Decision | None
+) -> bool:
     if decision is not None:
         return decision.do is Do.ACCEPT
     trust = trust_of(tag.how, tag.told_at, tag.sent, tag.after, tag.before, tag.via)

@@ -252,8 +252,10 @@ _ROUNDS = Prepared(
 
 
 class Tag(NamedTuple):
-    """A person's tag that was read, as evidence. `held_since` None: it holds for no round alone."""
+    """A person's tag that was read, as evidence. It holds in `[at, until)` at most."""
 
+    epoch: int
+    seq: int
     entry_id: int
     person: str
     at: Instant
@@ -273,11 +275,11 @@ def tags_before(connection: Connection, device_id: int, at: Instant) -> Iterator
     last: dict[str, Any] = {"last_at": at, "epoch": 2**53, "seq": 2**53}
     while True:
         rows = _TAGS.all(connection, device=device_id, since=at - LONGEST, **last)
-        yield from (Tag(*row[2:]) for row in rows)
+        tags = [Tag(*row) for row in rows]
+        yield from tags
         if len(rows) < PAGE:
             return
-        epoch, seq, *tag = rows[-1]
-        last = {"last_at": Tag(*tag).at, "epoch": epoch, "seq": seq}
+        last = {"last_at": tags[-1].at, "epoch": tags[-1].epoch, "seq": tags[-1].seq}
 
 
 PAGE = 4

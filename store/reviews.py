@@ -101,7 +101,7 @@ def _row(
     return ReviewRow(
         id=identity,
         site=place.slug,
-        checkpoint=read.checkpoint,
+        checkpoint=read.checkpoint or None,
         device=read.device,
         person=read.person,
         at=read.told_at,

@@ -220,11 +220,14 @@ class DeviceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewRow:
-    """A late read that waits for a person. `clock`: what is known of it; `why`: why it waits."""
+    """A late read that waits for a person. `clock`: what is known of it; `why`: why it waits.
+
+    `checkpoint` None: it is a person's tag, and says who made the reads after it.
+    """
 
     id: str
     site: str
-    checkpoint: str
+    checkpoint: str | None
     device: str
     person: str | None
     at: Instant

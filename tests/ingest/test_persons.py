@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from desk.acts import By
+from desk.decisions import decide_read
 from devices.ids import Instant
 from rules.obligations import Known, settle
-from rules.promises import Standing, Verdict
+from rules.promises import Do, Standing, Verdict
 from store import obligations
 from store.database import reading, writing
 from store.evidence import reads_for
 from store.listings import Filter, checkins
 from store.obligations import OBLIGATION
+from store.reviews import reviews
 from tests.ingest.bench import Bench, a_bench, delivery, marker
 from tests.ingest.school import BADGE, DOCUMENT, GATE, LAB, checkin, owe, up
 
@@ -262,3 +265,33 @@ def test_a_late_tag_has_its_reads_looked_at_again(tmp_path: Path) -> None:
         assert bench.take(delivery(up("checkin"), said[2])).touched
         assert bench.rows("SELECT wake FROM obligation") == [(opens + 3,)]
         assert bench.rows("SELECT at FROM doubt") == [(opens + 4,)]
+
+
+def test_a_tag_that_waits_counts_by_a_persons_word(tmp_path: Path) -> None:
+    """Whose device was heard since it could have told: somebody must say that the tag counts."""
+    with a_bench(tmp_path, document(people=2)) as bench:
+        key, opens, said = two_walk(bench)
+        bench.at = opens + 10
+        bench.take(*(delivery(up("checkin"), said[index]) for index in (0, 1, 3)))
+        bench.take(marker(opens + 60_001))
+        bench.at = opens + 60_500
+        late = said[2] | {"sent": opens + 60_500}
+        bench.take(delivery(up("checkin"), late), marker(opens + 61_001))
+        before = judged(bench, key, opens + 61_001)
+        assert (before.standing, before.waiting) == (Standing.INCOMPLETE, ("hh-1/0/3",))
+        keep(bench, key, before)
+        (row,) = reviews(bench.ledger.engine, Filter())
+        assert (row.id, row.checkpoint, row.person) == ("hh-1/0/3", None, "p-018")
+        assert (row.why, row.rounds) == ("not-cut-off", (key,))
+        by = By(author="chief", now=opens + 70_000)
+        assert decide_read(bench.ledger.engine, row.id, Do.ACCEPT, by=by, note="seen") == (key,)
+        after = judged(bench, key, opens + 61_001)
+        assert (after.standing, after.first) == (Standing.COMPLETED, Standing.INCOMPLETE)
+        assert after.people == ("p-017", "p-018")
+
+
+def keep(bench: Bench, key: str, verdict: Verdict) -> None:
+    """Give a verdict, as the watch does."""
+    with writing(bench.ledger.engine) as connection:
+        row = connection.execute(OBLIGATION.select().where(OBLIGATION.c.key == key)).one()
+        assert obligations.flipped(connection, row, verdict, verdict.at)

@@ -121,6 +121,7 @@ def _more(found: DeviceFile) -> dict[str, object]:
         "alarms": dated(found.alarms),
         "turns": dated(found.turns),
         "firmwares": dated(found.versions),
+        "access": dated(found.access),
         "messages": [row_json(message) for message in found.messages],
     }
 
@@ -157,6 +158,7 @@ def _lines(found: DeviceFile, called: Names, lang: str) -> list[tuple[str, str]]
         ("发证" if zh else "enrolled", when(row.enrolled_at)),
         ("暂停" if zh else "suspended", when(row.suspended_at)),
         ("停用" if zh else "retired", when(row.retired_at)),
+        *(("权限" if zh else "access", _step(step, when(step.at))) for step in found.access),
     ]
     return [(name, text) for name, text in known if text is not None]
 
@@ -187,6 +189,11 @@ def _message(message: Any, when: Callable[[Instant | None], str | None], zh: boo
     told = when(message.told_at)
     waits = "等待发送" if zh else "waits to be sent"
     return f"“{message.text}”  {message.author}  {waits if told is None else told}"
+
+
+def _step(step: Any, when: str | None) -> str:
+    why = "" if step.reason is None else f": {step.reason}"
+    return f"{step.was} → {step.now}  {step.author}  {when}{why}"
 
 
 def _turn(online: bool, when: str | None, zh: bool) -> str:

@@ -11,6 +11,7 @@ from desk.errors import DeskError
 from desk.ledger import present
 from desk.status import services
 from devices.ids import Instant
+from store.access import Taken, trail
 from store.database import reading
 from store.listings import DEVICE, ENTRY, EVENT, Filter, devices
 from store.messages import latest
@@ -75,6 +76,7 @@ class DeviceFile:
     turns: tuple[Turn, ...]
     versions: tuple[Version, ...]
     messages: tuple[Words, ...]
+    access: tuple[Taken, ...]
     read_at: Instant | None
 
 
@@ -110,6 +112,7 @@ def device(engine: Engine, id_: str, wall: Instant) -> DeviceFile:
                 )
                 for r in latest(connection, key, LAST)
             ),
+            access=tuple(trail(connection, id_, LAST)),
             read_at=connection.execute(
                 select(ENTRY.c.received_at)
                 .where(ENTRY.c.device_id == key)

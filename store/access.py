@@ -8,6 +8,7 @@ made before it kept any (`adopt`).
 import base64
 import hashlib
 import hmac
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from devices.ids import Instant
 from rules.access import LOGINS, STEPS, Access, Step, standing
-from store.entries import NewAction, append_action
+from store.entries import ENTRY, NewAction, append_action
 from store.tables import Credential, Device
 
 DEVICE = Device.__table__  # type: ignore[attr-defined]
@@ -37,6 +38,10 @@ def matches(password: str, kept: str) -> bool:
     _, _, iterations, salt, key = kept.split("$")
     made = hashlib.pbkdf2_hmac("sha512", password.encode(), base64.b64decode(salt), int(iterations))
     return hmac.compare_digest(made, base64.b64decode(key))
+
+
+DO = "device."
+"""What an action's `do` begins with."""
 
 
 class StepRefused(Exception):  # noqa: N818 - an answer, not a fault
@@ -93,6 +98,41 @@ class Act:
     reason: str | None = None
     login: Login | None = None
     until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A step as it was written down: who took it, when, from where to where, and why."""
+
+    at: Instant
+    author: str
+    step: str
+    was: str
+    now: str
+    reason: str | None
+
+
+def trail(connection: Connection, device: str, limit: int) -> list[Taken]:
+    """The latest steps of a device, the last one first."""
+    begins = f'{{"do":"{DO}%","device":"{device}"%'
+    query = select(ENTRY.c.at, ENTRY.c.author, ENTRY.c.body).where(
+        ENTRY.c.device_id.is_(None),  # a person's: the index by devices finds them
+        ENTRY.c.body.like(begins),
+    )
+    found = []
+    for row in connection.execute(query.order_by(ENTRY.c.id.desc()).limit(limit)):
+        told = json.loads(row.body)
+        found.append(
+            Taken(
+                at=row.at,
+                author=row.author,
+                step=told["do"].removeprefix(DO),
+                was=told["was"],
+                now=told["now"],
+                reason=told.get("reason"),
+            )
+        )
+    return found
 
 
 def holder(connection: Connection, device: str) -> Holder | None:
@@ -196,7 +236,7 @@ def _end(connection: Connection, held: Holder, act: Act, *, keep: int) -> None:
 
 def _told(held: Holder, act: Act, now: Access) -> dict[str, str | int]:
     told: dict[str, str | int | None] = {
-        "do": f"device.{act.step}",
+        "do": f"{DO}{act.step}",
         "device": held.slug,
         "was": str(held.access),
         "now": str(now),

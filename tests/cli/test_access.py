@@ -74,8 +74,13 @@ def test_a_suspended_device_is_off_within_a_second(ours: Ours) -> None:
     assert not ours.lets_in(made)
     assert [row["by"] for row in ours.trail()][-1] == "chief"
     assert ours.trail()[-1]["reason"] == "lost in the bus"
+    shown = ours.gridbeat("device", "show", "hh-0101").stdout
+    assert "enrolled → suspended  chief" in shown
+    assert "lost in the bus" in shown
     ours.device("resume", "hh-0101")
     assert ours.lets_in(made)
+    steps = json.loads(ours.gridbeat("device", "show", "hh-0101", "--json").stdout)["access"]
+    assert [step["step"] for step in steps] == ["resume", "suspend", "enroll"]
 
 
 def test_nobody_else_is_cut_when_one_is_suspended(ours: Ours) -> None:

@@ -145,7 +145,7 @@ def _placed(
     """Where and when a read or a call happened."""
     now = message.received_at
     sites = _sites(around.picture, device, now if said.when.at is None else said.when.at)
-    found = [(site, _found(around, site, said, now)) for site in sites]
+    found = [(site, _found(around, device, site, said, now)) for site in sites]
     here = [(site, point) for site, point in found if point is not None]
     if isinstance(said, Read) and said.tag is None and not here:
         return Passed(protocol, "no checkpoint within its radius")
@@ -175,14 +175,16 @@ def _sites(picture: Picture, device: DeviceInfo, at: Instant) -> list[SiteInfo]:
     return [site for site in found if site is not None]
 
 
-def _found(around: Surroundings, site: SiteInfo, said: Read | Call, now: Instant) -> _Found | None:
+def _found(
+    around: Surroundings, device: DeviceInfo, site: SiteInfo, said: Read | Call, now: Instant
+) -> _Found | None:
     """The checkpoint or person at a site that a tag, a name or a position stands for."""
     if isinstance(said, Call):
         return None
     at = now if said.when.at is None else said.when.at
     if said.tag is None:
         return None if said.pos is None else _near(around, site, said.pos)
-    bound = around.picture.place(site.id, said.tag, at)
+    bound = around.picture.read_at(device, around.picture.place(site.id, said.tag, at))
     if bound.checkpoint_id is not None or bound.person_id is not None:
         return _Found(bound)
     named = around.picture.checkpoint_of(site.id, said.tag)

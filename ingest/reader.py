@@ -295,6 +295,8 @@ class Reader:
         place = NOWHERE
         if tag is not None:  # what it stood for as of the device's clock
             place = self.picture.place(origin.site.id, tag, message.at)
+            if place.person_id is not None:
+                place = self.picture.read_at(origin.device, place)
         return Taken(
             self._row(origin, read, tag, place, now),
             read.identity,

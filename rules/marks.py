@@ -72,7 +72,8 @@ class Place(NamedTuple):
 class Seen:
     """A read of a checkpoint's tag. `at`: as it holds, corrected where its clock was wrong.
 
-    `imported`: it came from a file, so that its marks are no alarm.
+    `imported`: it came from a file, so that its marks are no alarm. `touched`: a tag was read, and
+    not a region or beacon that any number of phones may be in at once.
     """
 
     identity: str
@@ -82,6 +83,7 @@ class Seen:
     person: str | None
     at: Instant
     imported: bool = False
+    touched: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +194,8 @@ def _same_tag(reads: Sequence[Seen], ground: Ground) -> Iterator[Mark]:
     """Two devices, one tag, and no time to carry it; but for patrols that two people walk."""
     latest: dict[tuple[str, str], dict[str, Seen]] = {}
     for read in reads:
+        if not read.touched:
+            continue
         others = latest.setdefault((read.tag, read.checkpoint), {})
         near = [
             other

@@ -391,6 +391,7 @@ def _seen(
                 person=person(row),
                 at=row.at if row.corrected is None else row.corrected,
                 imported=row.via == ViaCode.IMPORT,
+                touched=row.via not in (ViaCode.GPS, ViaCode.BLE),
             ),
             row.id,
         )

@@ -47,6 +47,7 @@ class DeviceInfo:
 
     `before`: where it belonged before it was moved, newest first; empty where it never was.
     `protocol`, `address`: how it speaks, and what it is called there, where not by our contract.
+    `checkpoint_id`: where it hangs, so that a person's tag read there is a visit.
     """
 
     id: int
@@ -57,6 +58,7 @@ class DeviceInfo:
     before: tuple[Stay, ...] = ()
     protocol: str = "patrol"
     address: str | None = None
+    checkpoint_id: int | None = None
 
     @property
     def keeps(self) -> bool:
@@ -219,6 +221,17 @@ class Picture:
         """The checkpoint of that id at a site, retired ones included."""
         return self.checkpoints_by_slug.get((site_id, slug))
 
+    def read_at(self, device: DeviceInfo, place: Place) -> Place:
+        """What was read stands for `place`, and where the device hangs a person's tag for that
+        too."""
+        if place.person_id is None or device.checkpoint_id is None:
+            return place
+        here = self.checkpoints[device.checkpoint_id]
+        if here.retired:
+            return place
+        asks = here.proof is not None
+        return place._replace(checkpoint_id=here.id, slug=here.slug, name=here.name, proof=asks)
+
     def plans(self) -> tuple[PlanInfo, ...]:
         """Plan versions that have not ended, oldest first."""
         return self.plan_versions
@@ -340,6 +353,7 @@ def _devices(connection: Connection) -> dict[str, DeviceInfo]:
             before=tuple(before.get(row.id, ())),
             protocol=row.protocol,
             address=row.address,
+            checkpoint_id=row.checkpoint_id,
         )
         for row in _all(connection, _table(Device))
     }

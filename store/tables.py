@@ -196,6 +196,7 @@ class Device(SQLModel, table=True):
     node_id: int | None = Field(default=None, foreign_key="grid_node.id")
     protocol: str = "patrol"
     address: str | None = None  # what it is called in the topics of another protocol
+    checkpoint_id: int | None = None  # where it hangs
     heartbeat_ms: int | None = _big(nullable=True)
     enrolled_at: int | None = _big(nullable=True)
     suspended_at: int | None = _big(nullable=True)

@@ -114,6 +114,11 @@ def wanted_things(document: Document) -> dict[Kind, dict[Key, Values]]:
             "heartbeat_ms": device.heartbeat,
             "site_id": Key(None, device.site) if device.site else None,
             "node_id": Key(None, device.grid.text) if device.grid else None,
+            "checkpoint_id": (
+                Key(device.site, device.checkpoint.text)
+                if device.site and device.checkpoint
+                else None
+            ),
         }
     calendar = document.calendar.to_json()
     for site in document.sites:

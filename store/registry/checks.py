@@ -166,6 +166,12 @@ def _names_known(document: Document, holding: Holding) -> Found:
         yield from _known(node.parent, grids, f"the parent of grid '{node.slug}'", "no grid")
     for device in document.grid_devices:
         yield from _known(device.grid, grids, f"the grid of device '{device.slug}'", "no grid")
+        if device.checkpoint is not None:
+            yield Problem(
+                device.checkpoint.line,
+                f"device '{device.slug}' goes from site to site and hangs at no checkpoint: take "
+                "`checkpoint` out, or put the device under its site",
+            )
     for site in document.sites:
         for named in site.belongs_to:
             yield from _known(named, grids, f"a grid that '{site.slug}' belongs to", "no grid")
@@ -193,6 +199,9 @@ def _names_known_within(site: SiteSpec) -> Found:
         yield from _known(area.parent, areas, f"the parent of area '{area.slug}'", no_area)
     for point in site.checkpoints:
         yield from _known(point.area, areas, f"the area of checkpoint '{point.slug}'", no_area)
+    for device in site.devices:
+        what = f"where device '{device.slug}' hangs"
+        yield from _known(device.checkpoint, points, what, no_point)
     for plan in site.plans:
         for named in plan.route:
             if named.text not in points:

@@ -86,6 +86,7 @@ class DeviceSpec:
     """A device: of the site it stands in, or of the grid node it names. `heartbeat` in ms.
 
     `address`: what it is called in the topics of its `protocol`; None where that is our contract.
+    `checkpoint`: where it hangs; a person's tag read there is that person's visit.
     """
 
     line: int
@@ -94,6 +95,7 @@ class DeviceSpec:
     grid: Named | None
     protocol: str
     address: Named | None
+    checkpoint: Named | None
     heartbeat: int | None
 
 

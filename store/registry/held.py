@@ -87,7 +87,11 @@ SHAPES: Mapping[Kind, Shape] = {
     Kind.DEVICE: Shape(
         table=_of(tables.Device),
         columns=("protocol", "address", "heartbeat_ms"),
-        points={"site_id": Kind.SITE, "node_id": Kind.GRID},
+        points={
+            "site_id": Kind.SITE,
+            "node_id": Kind.GRID,
+            "checkpoint_id": Kind.CHECKPOINT,
+        },
     ),
     Kind.PLAN: Shape(table=_of(tables.Plan), columns=(), within_site=True),
 }

@@ -275,6 +275,7 @@ def _device(fields: Fields, site: str | None, grid: Named | None) -> DeviceSpec 
         grid=grid,
         protocol=fields.scalar("protocol", one_of(PROTOCOLS), fallback=PATROL),
         address=fields.named("address"),
+        checkpoint=fields.named("checkpoint"),
         heartbeat=fields.scalar("heartbeat", _span(1_000), fallback=None),
     )
     fields.finish()

@@ -19,10 +19,12 @@ from ingest.reader import Said, Taken
 from rules.clocks import timing
 from rules.promises import Trust
 from store.database import reading, writing
+from store.marks import look_again
+from store.obligations import Plans
 from store.quarantine import State, Suspect, asked
 from tests.devices.test_adapters import payloads
 from tests.ingest.bench import NOW, Bench, a_bench, delivery, marker
-from tests.ingest.school import DOCUMENT, GATE, SITE
+from tests.ingest.school import BADGE, DOCUMENT, GATE, LAB, SITE, checkin, up
 
 READERS = [
     {"id": "gate-reader", "protocol": "tasmota", "address": "tasmota_4A21B7"},
@@ -220,6 +222,61 @@ def test_a_place_that_asks_for_proof_is_not_reached_by_name(bench):
     entered = {"_type": "transition", "event": "enter", "desc": "gate", "tst": at}
     for item in bench.read(delivery(PHONE, said), delivery(EVENT, entered)):
         assert (item.proved.proof, item.proved.asked) == (Proof.BARE, "gate")
+
+
+def test_a_card_at_a_reader_on_the_wall_is_a_visit_there(bench):
+    """Where a reader hangs at a checkpoint, a person's card says who was there; a stranger's says
+    nothing, and a tag that hangs elsewhere what it always says."""
+    hung = document()
+    school = hung["sites"][0]
+    school["devices"] = [
+        {"id": "wall", "protocol": "tasmota", "address": "wall", "checkpoint": "gate"},
+        {"id": "hh-1", "checkpoint": "gate"},
+    ]
+    bench.ledger.apply(hung)
+    bench.reader.picture = bench.ledger.picture()
+
+    def tapped(uid: str) -> Any:
+        return delivery("tele/wall/SENSOR", sensor(None, uid))
+
+    person, stranger, tag, handheld = bench.read(
+        tapped(BADGE),
+        tapped("DEADBEEF"),
+        tapped(LAB),
+        delivery(up("checkin"), checkin(1, bench.at, BADGE)),
+    )
+    picture = bench.reader.picture
+    guard = picture.person("p-017").id
+    gate, lab = (picture.checkpoint_of(person.site.id, slug).id for slug in ("gate", "lab"))
+    assert (person.row.checkpoint_id, person.row.person_id) == (gate, guard)
+    assert not person.unknown_tag
+    assert (stranger.row.checkpoint_id, stranger.unknown_tag) == (None, True)
+    assert (tag.row.checkpoint_id, tag.row.person_id) == (lab, None)
+    assert (handheld.row.checkpoint_id, handheld.row.person_id) == (gate, guard)
+
+
+def test_two_phones_at_one_place_are_two_guards(bench):
+    """A region or a position is no tag that somebody copied: any number may be there at once."""
+    more = document()
+    more["sites"][0]["devices"].append(
+        {"id": "phone-18", "protocol": "owntracks", "address": "guard18/phone"}
+    )
+    bench.ledger.apply(more)
+    bench.reader.picture = bench.writer.marks.picture = bench.ledger.picture()
+    said = {"_type": "transition", "event": "enter", "desc": "gate", "tst": bench.at // 1_000}
+    bench.take(delivery(EVENT, said), delivery("owntracks/guard18/phone/event", said))
+
+    def odd() -> list[str]:
+        bench.at += 1_000
+        bench.take(marker(bench.at))
+        with writing(bench.ledger.engine) as connection:
+            return [notice.kind.value for notice in look_again(connection, Plans(), 10)[1]]
+
+    assert odd() == []
+    at = bench.at
+    one, two = (delivery(up("checkin", each), checkin(1, at)) for each in ("hh-1", "hh-2"))
+    bench.take(one, two)
+    assert odd() == ["checkin.same-tag-two-devices"]
 
 
 def test_a_call_for_help_is_raised(bench):

@@ -89,6 +89,13 @@ def test_the_ninth_read_in_ten_minutes_is_marked_once() -> None:
     assert told([seen(f"c{n}", n * apart) for n in range(12)], Ground()) == []
 
 
+def test_two_phones_in_one_region_are_nothing_odd() -> None:
+    """A region or beacon is no tag that somebody carried; a tag that was touched is."""
+    reads = [replace(seen("a", 0, device), touched=False) for device in ("one", "two")]
+    assert told(reads, Ground()) == []
+    assert told([seen("a", 0, device) for device in ("one", "two")], Ground()) != []
+
+
 def test_same_tag_on_two_devices() -> None:
     """The same tag on another device before anybody could have carried it there."""
     limit = CARRIED_MS / SECOND

@@ -208,6 +208,12 @@ def test_the_examples_are_fine() -> None:
         ),
         (
             "    checkpoints:",
+            "    devices: [{id: hh-1, checkpoint: labb}]\n    checkpoints:",
+            "line 6: where device 'hh-1' hangs is 'labb', which no checkpoint of school-01 is "
+            "called; did you mean 'lab'?",
+        ),
+        (
+            "    checkpoints:",
             "    devices: [{id: hh-1, address: x}]\n    checkpoints:",
             "line 6: device 'hh-1' speaks our contract, where its id is its address: take "
             "`address` out, or name the `protocol` of its maker",

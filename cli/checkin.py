@@ -52,8 +52,18 @@ def _columns(look: "Look") -> "list[Column]":
         Column(en="person", zh="人员", cell=person),
         Column(en="device", zh="设备", cell=lambda row: row.device),
         Column(en="seq", zh="序号", cell=lambda row: str(row.seq), right=True),
+        Column(en="proof", zh="证明", cell=lambda row: _proof(look, row)),
         Column(en="received", zh="收到", cell=lambda row: _lag(look, row)),
     ]
+
+
+def _proof(look: "Look", row: Any) -> str:
+    """Whether it proves presence, where it says or should say so."""
+    if row.proof is None:
+        return ""
+    if row.proof == "proven":
+        return "✓"
+    return "✗ 重放" if row.proof == "replayed" and look.lang == "zh" else f"✗ {row.proof}"
 
 
 def _when(look: "Look", row: Any) -> str:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
@@ -19,6 +19,7 @@ from structlog.processors import JSONRenderer
 
 from devices import topics
 from devices.ids import Instant
+from devices.tagkeys import Keyring
 from ingest import messages
 from ingest.beginning import Begun, begin
 from ingest.claims import Standing
@@ -78,6 +79,7 @@ class Parts:
     source: Callable[..., Source] = source
     writer: Callable[..., Writer] = Writer
     series: Callable[[Settings], SeriesWriter | None] = series_writer
+    keyring: Keyring = field(default_factory=Keyring)  # read before anything connects
 
 
 PARTS = Parts()
@@ -86,13 +88,14 @@ PARTS = Parts()
 def run(settings: Settings, parts: Parts = PARTS) -> None:
     """Run the service until SIGTERM or SIGINT.
 
-    Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, `BrokerTaken` where
-    another service is at the broker, and OSError where the HTTP address is taken. A broker that
-    cannot be reached is waited for.
+    Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, `KeyringError` where the
+    tags' master keys cannot be read, `BrokerTaken` where another service is at the broker, and
+    OSError where the HTTP address is taken. A broker that cannot be reached is waited for.
     """
     _log_from(settings.log_level)
     engine = open_engine(settings.database_url)
     check_schema(engine)
+    parts = replace(parts, keyring=keyring(settings))
     ledger = Ledger(engine)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -163,7 +166,7 @@ class Service:
             marker=marks,
             after=begun.arrivals.after,
             radius_m=settings.place_radius_m,
-            keyring=keyring(settings),
+            keyring=parts.keyring,
         )
         self._ask_for_readers()
         self._phones = Phones(admits=self._admits, take=self._take_posted)

@@ -12,9 +12,10 @@ from difflib import get_close_matches
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, RowMapping, Select, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, RowMapping, Select, and_, case, func, select, tuple_
 
 from devices.ids import Instant
+from devices.proofs import Proof
 from rules.presence import Seen, stale, state
 from rules.promises import Verdict
 from store.database import reading
@@ -35,6 +36,7 @@ from store.rows import (
     RoundRow,
 )
 from store.tables import (
+    Arrival,
     Checkpoint,
     Correction,
     Device,
@@ -51,6 +53,7 @@ from store.tables import (
     Site,
     VerdictRow,
 )
+from store.taps import REPLAYED, TAP
 from store.workers import heard_until, sure_from
 
 PAGE = 1_000
@@ -82,6 +85,7 @@ def _table(model: type) -> Any:
 
 
 ENTRY, CORRECTION, EVENT = _table(Entry), _table(Correction), _table(EventRow)
+ARRIVAL = _table(Arrival)
 OBLIGATION, VERDICT, HAZARD = _table(Obligation), _table(VerdictRow), _table(Hazard)
 SITE, CHECKPOINT, DEVICE = _table(Site), _table(Checkpoint), _table(Device)
 PERSON, PLAN, NODE = _table(Person), _table(Plan), _table(GridNode)
@@ -169,6 +173,8 @@ def _per_site(
 
 _READS = with_holder(
     ENTRY.outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
+    .outerjoin(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
+    .outerjoin(TAP, TAP.c.entry_id == ENTRY.c.id)
     .outerjoin(CHECKPOINT, CHECKPOINT.c.id == ENTRY.c.checkpoint_id)
     .outerjoin(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
     .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
@@ -188,6 +194,7 @@ _CHECKIN = (
         ENTRY.c.body,
         CORRECTION.c.at.label("corrected_at"),
         CORRECTION.c.how.label("corrected_how"),
+        case((REPLAYED == 1, Proof.REPLAYED.value), else_=TAP.c.proof).label("proof"),
         *HELD,
     )
     .select_from(_READS)

@@ -15,7 +15,8 @@ class CheckinRow:
     """A check-in. `at`: the device's clock; `corrected_at` a third time, and how it was found.
 
     `person_by_tag`: the read does not say itself who made it; a person's tag read before it does.
-    `time_source`: who tells `at` (`devices.adapters.heard.TimeSource`).
+    `time_source`: who tells `at` (`devices.adapters.heard.TimeSource`). `proof`: of a read that
+    carries a tag's message, or whose checkpoint asked for one (`devices.proofs.Proof`).
     """
 
     site: str
@@ -32,6 +33,7 @@ class CheckinRow:
     via: str
     corrected_at: Instant | None
     corrected_how: str | None
+    proof: str | None
     timezone: str
 
 

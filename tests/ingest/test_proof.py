@@ -21,6 +21,7 @@ from store import enrolments
 from store.database import reading, writing
 from store.events import raise_notices
 from store.evidence import reads_for
+from store.listings import Filter, checkins
 from store.marks import look_again
 from store.obligations import OBLIGATION, Plans
 from tests.ingest.bench import NOW, Bench, a_bench, delivery, marker
@@ -161,6 +162,11 @@ def test_a_replay_counts_once_whoever_tells_it(proving: Proving) -> None:
     assert proving.verdict(later, OPENS + 80 * MINUTE) == (Standing.INCOMPLETE, ("lab",))
     assert proving.told("checkin.replayed") == {copy_: ("open", "repeat")}
     assert tap not in proving.told("checkin.replayed")
+    listed = {
+        f"{r.device}/0/{r.seq}": r.proof for r in checkins(proving.bench.ledger.engine, Filter())
+    }
+    assert (listed[tap], listed[copy_]) == ("proven", "replayed")
+    assert [*listed.values()].count(None) == 2
 
 
 def test_of_copies_in_one_span_the_same_one_is_the_tap_in_any_order(proving: Proving) -> None:

@@ -38,12 +38,14 @@ class Header:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A row that was read. `what`: the checkpoint or person it stands for, as its identity names
-    it; `said`: the person as the file names them, where the registry knows nobody so called."""
+    it; `local`: its time is the site's, without an offset; `holds`: it is a person's tag; `said`:
+    the person as the file names them, where the registry knows nobody so called."""
 
     row: int
     device: DeviceInfo
     site: SiteInfo
     at: Instant
+    local: bool
     tag: str
     what: str
     checkpoint_id: int | None
@@ -243,7 +245,7 @@ class _Reader:
 
     def _record(self, number: int, cells: tuple[str, ...]) -> Record:
         wand = self._wand(cells)
-        site, at = self._when(wand, cells)
+        site, at, local = self._when(wand, cells)
         place = self._place(site, at, cells)
         person_id, said = self._person(site, at, cells)
         return Record(
@@ -251,6 +253,7 @@ class _Reader:
             device=wand,
             site=site,
             at=at,
+            local=local,
             tag=place.tag,
             what=place.what,
             checkpoint_id=place.checkpoint_id,
@@ -294,7 +297,7 @@ class _Reader:
             )
         return alike[0] if alike else self._picture.device(told)
 
-    def _when(self, wand: DeviceInfo, cells: Sequence[str]) -> tuple[SiteInfo, Instant]:
+    def _when(self, wand: DeviceInfo, cells: Sequence[str]) -> tuple[SiteInfo, Instant, bool]:
         """The site whose clock the row tells, and the instant: where the wand was at the time."""
         time, date = self._cell(cells, Role.TIME), self._cell(cells, Role.DATE)
         text = f"{date} {time}" if date and not _has_date(time) else time
@@ -303,12 +306,12 @@ class _Reader:
         last: _Bad | None = None
         for site in self._sites(wand):
             try:
-                at = self._instant(text, site)
+                at, local = self._instant(text, site)
             except BadTime as bad:
                 last = last or _Bad(Role.TIME, str(bad))
                 continue
             if wand.was_at(site.id, at) == site.id:
-                return site, at
+                return site, at, local
             last = last or _Bad(
                 Role.DEVICE, f"{wand.slug} did not belong to {site.slug} at the time"
             )
@@ -326,7 +329,7 @@ class _Reader:
             if site is not None:
                 yield site
 
-    def _instant(self, text: str, site: SiteInfo) -> Instant:
+    def _instant(self, text: str, site: SiteInfo) -> tuple[Instant, bool]:
         local = wands.read_time(text, self._map.time_format)
         at = wands.instant(local, self._offset or ZoneInfo(site.timezone))
         if at < wands.EARLIEST:
@@ -336,7 +339,7 @@ class _Reader:
                 f"'{text}' has not come yet: the wand's clock is ahead, or the zone wrong"
             )
         self._out.to_the_minute += local.to_the_minute
-        return at
+        return at, local.offset is None
 
     # Where, and who.
 

@@ -136,6 +136,7 @@ def _row(record: Record, picture: Picture) -> Row:
         person_id=record.person_id,
         hold=record.site.person_tag_holds if record.holds else None,
         at=record.at,
+        local=record.local,
         tag=record.tag,
         said=record.said,
         cells=record.cells,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from devices.adapters.heard import TimeSource
 from devices.ids import Identity, Instant
 from rules.holders import Hold
 from rules.promises import Do
@@ -40,7 +41,8 @@ EPOCH = 0
 
 
 class Row(NamedTuple):
-    """A row to be kept; `number` is the file's, `hold` of a person's tag."""
+    """A row to be kept; `number` is the file's, `hold` of a person's tag. `local`: the file tells
+    its time without an offset."""
 
     number: int
     device_id: int
@@ -52,6 +54,7 @@ class Row(NamedTuple):
     person_id: int | None
     hold: Hold | None
     at: Instant
+    local: bool
     tag: str
     said: str | None
     cells: Sequence[str]
@@ -138,7 +141,12 @@ def take(connection: Connection, rows: Sequence[Row], made: Import) -> int:
 
 
 def _body(row: Row, import_id: int) -> str:
-    said: dict[str, Any] = {"import": import_id, "row": row.number}
+    source = TimeSource.LOCAL if row.local else TimeSource.DEVICE
+    said: dict[str, Any] = {
+        "import": import_id,
+        "row": row.number,
+        "time_source": source.value,
+    }
     if row.said is not None:
         said["person"] = row.said
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))

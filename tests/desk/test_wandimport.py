@@ -115,6 +115,14 @@ def test_a_row_is_a_checkin_of_its_wand(ledger: Ledger, tmp_path: Path) -> None:
     assert listed(ledger) == [("wand-1", "gate", "p-017", ms("2026-09-20 22:15:30"), "import")]
 
 
+def test_who_tells_the_time_is_said(ledger: Ledger, tmp_path: Path) -> None:
+    """A local time of the site's zone, or the wand's with its offset."""
+    rows = ("123,东门,,2026-09-20 22:15:30", "123,东门,,2026-09-20 14:16:30Z")
+    imported(ledger, csv(tmp_path, *rows))
+    told = [row.time_source for row in checkins(ledger.engine, Filter())]
+    assert told == ["device-local", "device"]
+
+
 def test_the_site_whose_wand_it_is_says_the_zone(ledger: Ledger, tmp_path: Path) -> None:
     """One file may hold wands of several schools."""
     imported(

@@ -1,5 +1,6 @@
 """From the source to the ledger and back: take, decode, place, commit, acknowledge, receipt.
 
+While one batch is committed in the ledger's thread the next one is read, and grows until its turn.
 Nothing is acknowledged before the commit that holds it. A commit that fails (a full disk, a locked
 file) is tried again with the same batch until it succeeds or the service is told to stop; meanwhile
 nothing more is taken, and the broker keeps the rest.
@@ -9,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from time import monotonic
 
 import structlog
 from sqlalchemy.exc import OperationalError
@@ -25,6 +27,12 @@ from ingest.writer import Committed, Writer
 log = structlog.get_logger()
 
 RETRY_S = 1.0
+GROUP_S = 0.005
+"""Between two commits that are not full, so that their fsync is shared where messages are many; one
+that comes after a silence is committed at once."""
+
+_Read = tuple[Delivery, Sequence[Item]]
+"""A delivery and what was read in it."""
 
 
 class Pipeline:
@@ -51,6 +59,7 @@ class Pipeline:
         self._on_committed = on_committed
         self._batch = batch
         self._stopping = asyncio.Event()
+        self._next = 0.0  # when the next commit may begin
 
     def stop(self) -> None:
         """Take nothing more; what was taken is committed and acknowledged."""
@@ -59,39 +68,58 @@ class Pipeline:
     async def run(self, refresh: Callable[[], Awaitable[None]]) -> None:
         """Handle batches until stopped. `refresh` brings the reader's picture up to date."""
         stopping = asyncio.ensure_future(self._stopping.wait())
+        taking: asyncio.Future[Sequence[Delivery]] | None = None
+        committing: asyncio.Future[None] | None = None
+        read: list[_Read] = []
         while not self._stopping.is_set():
-            take = asyncio.ensure_future(self._source.take(self._batch))
-            await asyncio.wait((take, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not take.done():
-                take.cancel()
-                break
-            await refresh()
-            await self._handle(take.result())
+            if taking is None and len(read) < self._batch:
+                taking = asyncio.ensure_future(self._source.take(self._batch - len(read)))
+            rest = None
+            if read and committing is None:
+                rest = 0.0 if len(read) >= self._batch else self._next - monotonic()
+                if rest <= 0:
+                    self._next = monotonic() + GROUP_S
+                    batch = self._handle(read, self._clock.now())
+                    committing, read, rest = asyncio.ensure_future(batch), [], None
+            under_way = [each for each in (stopping, taking, committing) if each is not None]
+            await asyncio.wait(under_way, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            if committing is not None and committing.done():
+                committing = committing.result()
+            if taking is not None and taking.done():
+                deliveries, taking = taking.result(), None
+                await refresh()
+                read += [(delivery, self._read(delivery)) for delivery in deliveries]
+        if taking is not None:
+            taking.cancel()
+        if committing is not None:
+            await committing
+        if read:
+            await self._handle(read, self._clock.now())
 
-    async def _handle(self, deliveries: Sequence[Delivery]) -> None:
+    async def _handle(self, read: Sequence[_Read], now: Instant) -> None:
         try:
-            committed = await self._take(deliveries)
+            committed = await self._take(read, now)
         except Exception as error:  # a fault of ours must not come back with every restart
-            if len(deliveries) > 1:  # halved, so that the others pay for a few commits, not for all
-                middle = len(deliveries) // 2
-                await self._handle(deliveries[:middle])
-                await self._handle(deliveries[middle:])
+            if len(read) > 1:  # halved, so that the others pay for a few commits, not for all
+                middle = len(read) // 2
+                await self._handle(read[:middle], now)
+                await self._handle(read[middle:], now)
                 return
-            log.exception("message.unhandled", topic=deliveries[0].topic)
-            now = self._clock.now()
-            committed = await self._commit([self._reader.unhandled(deliveries[0], now, error)], now)
+            ((delivery, _),) = read
+            log.exception("message.unhandled", topic=delivery.topic)
+            committed = await self._commit([self._reader.unhandled(delivery, now, error)], now)
         if committed is None:
             return
-        self._source.acknowledge(deliveries)
-        self._health.counted(len(deliveries), committed)
+        self._source.acknowledge([delivery for delivery, _ in read])
+        self._health.counted(len(read), committed)
         self._on_committed(committed)
 
-    async def _take(self, deliveries: Sequence[Delivery]) -> Committed | None:
-        items = [item for delivery in deliveries for item in self._read(delivery)]
+    async def _take(self, read: Sequence[_Read], now: Instant) -> Committed | None:
+        items = [item for _, found in read for item in found]
         passed = [item for item in items if type(item) is Passed]
         if passed:
             items = [item for item in items if type(item) is not Passed]
-        committed = await self._commit(items, self._clock.now()) if items else Committed()
+        committed = await self._commit(items, now) if items else Committed()
         if committed is not None and passed:
             committed.ignored = dict(Counter(passed))
         return committed

@@ -29,6 +29,7 @@ from store import alarms, calls, entries, hazards, taps, workers
 from store.arrivals import ArrivalBook, Moved, correct_entry, span_at
 from store.coverages import CoverageBook, Key
 from store.database import writing
+from store.entries import EntryRow
 from store.events import raise_notices
 from store.folding import fold, unfolded
 from store.holdings import Followed, HolderBook, followed, hold
@@ -171,19 +172,24 @@ class _Batch:
 
     def write(self, items: Sequence[Item]) -> Committed:
         """The steps of the module's first lines, in their order."""
-        self._folds = not all(type(item) is Taken and not item.retained for item in items)
         self._append(items)
         fresh = iter(self._fresh)
+        met: dict[tuple[int, Instant], None] = {}
         for item in items:
+            if type(item) is Taken:
+                if next(fresh):
+                    self._meet(item, met)
+                continue
+            self._folds = True  # no entry tells of it again
             match item:
-                case Taken():
-                    self._meet(item, fresh=next(fresh))
                 case Suspect():
                     self._keep(item)
                 case Said():
+                    self._heard(met)
                     self._hear(item)
                 case Pictured():
                     self._picture(item)
+        self._heard(met)
         self._flush()
         return self._done
 
@@ -193,36 +199,43 @@ class _Batch:
         next_id = entries.next_id(self._connection)
         span: list[Taken] = []
         for item in items:
-            if isinstance(item, Taken):
-                arrival = self._writer.arrivals.span(self._connection, next_id)
-                span.append(Taken(item.row.numbered(next_id, arrival), *item[1:]))
-                next_id += 1
+            if type(item) is Taken:
+                span.append(item)
             elif isinstance(item, Suspect):
-                self._spans[id(item)] = self._writer.arrivals.span(self._connection, next_id)
+                place = self._writer.arrivals.span(self._connection, next_id + len(span))
+                self._spans[id(item)] = place
             elif isinstance(item, Said):
                 if item.status.sent is not None and not item.retained:
                     self._writer.arrivals.hear_status(item.device.id, item.status.sent)
             elif isinstance(item, Marked):
-                self._append_span(span)
+                next_id = self._append_span(next_id, span)
                 span = []
                 self._close(item.at)
-        self._append_span(span)
+        self._append_span(next_id, span)
 
-    def _append_span(self, span: Sequence[Taken]) -> None:
-        appended = entries.append(self._connection, [taken.row for taken in span])
+    def _append_span(self, next_id: int, span: Sequence[Taken]) -> int:
+        """Append the records of one span, and what follows from the new ones; returns the next
+        id."""
+        if not span:
+            return next_id
+        arrival = self._writer.arrivals.span(self._connection, next_id)
+        rows = [taken.row.numbered(id_, arrival) for id_, taken in enumerate(span, next_id)]
+        appended = entries.append(self._connection, rows)
         again = {*appended.duplicates, *appended.conflicts}
-        for index, taken in enumerate(span):
+        for index, (taken, row) in enumerate(zip(span, rows, strict=True)):
             counted = taken.device.keeps and self._count(taken)
-            self._fresh.append(index not in again)
-            if index not in again:
+            new = index not in again
+            self._fresh.append(new)
+            if new:
                 self._time(taken)
-                self._follow(taken)
+                self._follow(taken, row)
                 if counted:
                     self._find(taken)
         self._done.accepted += len(span) - len(again)
         self._done.duplicate += len(appended.duplicates)
         for index in appended.conflicts:
             self._conflict(span[index])
+        return next_id + len(span)
 
     def _count(self, taken: Taken) -> bool:
         """Into what its receipt will cover. True where it counted already: told before, or
@@ -253,23 +266,23 @@ class _Batch:
 
     # What follows from one new entry.
 
-    def _follow(self, taken: Taken) -> None:
+    def _follow(self, taken: Taken, row: EntryRow) -> None:
         match taken.message:
             case CheckIn():
-                self._touch(taken.site.id, taken.row.checkpoint_id, taken.row.at)
-                self._mark(taken)
+                self._touch(taken.site.id, row.checkpoint_id, row.at)
+                self._mark(taken, row)
                 if taken.unknown_tag:
                     self._notices.append(_unknown_tag(taken))
-                elif taken.row.checkpoint_id is None:
-                    self._hold(taken)
+                elif row.checkpoint_id is None:
+                    self._hold(taken, row)
                 if taken.proved is not None:
-                    self._prove(taken, taken.proved)
+                    self._prove(taken, row, taken.proved)
             case Hazard():
-                self._notices += hazards.take_step(self._connection, _case_of(taken), taken.row.id)
+                self._notices += hazards.take_step(self._connection, _case_of(taken), row.id)
             case Sos(cancel=None):
-                self._notices += calls.raised(self._connection, taken.site.slug, taken.row)
+                self._notices += calls.raised(self._connection, taken.site.slug, row)
             case Sos(cancel=int(seq)):
-                call = taken.row._replace(seq=seq)
+                call = row._replace(seq=seq)
                 self._notices += calls.cleared(self._connection, taken.site.slug, call)
 
     def _find(self, taken: Taken) -> None:
@@ -277,9 +290,9 @@ class _Batch:
         lost = (taken.device.id, taken.identity.epoch, taken.identity.seq)
         self._notices += alarms.found_again(self._connection, *lost)
 
-    def _mark(self, taken: Taken) -> None:
+    def _mark(self, taken: Taken, row: EntryRow) -> None:
         """Note whether a read is worth a look, by its own word whose it is, else by the tag's."""
-        row, marks = taken.row, self._writer.marks
+        marks = self._writer.marks
         if taken.message.person is not None or row.person_id is not None:
             marks.read(row, row.person_id)
             return
@@ -288,9 +301,9 @@ class _Batch:
         if not sure and row.checkpoint_id is not None:
             marks.doubt(taken.site.id, row.at)
 
-    def _hold(self, taken: Taken) -> None:
+    def _hold(self, taken: Taken, row: EntryRow) -> None:
         """A person's tag: whose the reads after it are, those that came before it among them."""
-        row, holds = taken.row, taken.site.person_tag_holds
+        holds = taken.site.person_tag_holds
         if row.person_id is not None:
             self._writer.holders.held(row, row.person_id, holds)
             self._follow_on(hold(self._connection, row, row.person_id, holds))
@@ -311,12 +324,12 @@ class _Batch:
             times = (moved.told_at, moved.at)
             self._follow_on(followed(self._connection, moved.entry_id, *times))
 
-    def _prove(self, taken: Taken, proved: Proved) -> None:
+    def _prove(self, taken: Taken, row: EntryRow, proved: Proved) -> None:
         """Keep what it proves; a tap that was told before may be another read's from now on."""
-        for rival in taps.keep(self._connection, taken.row, proved):
+        for rival in taps.keep(self._connection, row, proved):
             self._touch(rival.site_id, rival.checkpoint_id, rival.told_at)
         if proved.proof is Proof.PROVEN:
-            self._writer.marks.tapped(taken.row, proved)
+            self._writer.marks.tapped(row, proved)
         if proved.asked is not None and proved.proof is not Proof.PROVEN:
             self._notices.append(_unproven(taken, proved.proof, proved.asked))
 
@@ -328,14 +341,20 @@ class _Batch:
 
     # What is no entry.
 
-    def _meet(self, taken: Taken, *, fresh: bool) -> None:
+    def _meet(self, taken: Taken, met: dict[tuple[int, Instant], None]) -> None:
         """Its device was there: before a will that came after it, and after one that came before.
 
         A retained one was said some time, not now; of copies the earliest counts (law 3).
         """
-        if fresh and not taken.retained:
-            at = taken.row.received_at
-            self._writer.presence.heard(self._connection, taken.device.id, at)
+        if taken.retained:
+            self._folds = True  # its entry does not tell that it was
+        else:
+            met[taken.device.id, taken.row.received_at] = None
+
+    def _heard(self, met: dict[tuple[int, Instant], None]) -> None:
+        for device_id, at in met:
+            self._writer.presence.heard(self._connection, device_id, at)
+        met.clear()
 
     def _conflict(self, taken: Taken) -> None:
         identity = taken.identity
@@ -397,13 +416,15 @@ class _Batch:
 
     def receive(self, items: Sequence[Item]) -> Committed:
         """Write what came in now; each record in a span of its own, as short as can be."""
+        self._folds = True
         for item in items:
             match item:
                 case Taken():
                     state = self._take(item, None, self._now)
                     if state is State.KEPT:
                         self._conflict(item)
-                    self._meet(item, fresh=state is State.TAKEN)
+                    elif state is State.TAKEN:
+                        self._heard({(item.device.id, item.row.received_at): None})
                 case Suspect():
                     self._keep(item)
                 case Said():
@@ -437,19 +458,19 @@ class _Batch:
         connection, next_id = self._connection, entries.next_id(self._connection)
         if arrival is None:
             arrival = span_at(connection, received_at, next_id)
-        taken = taken._replace(row=taken.row.numbered(next_id, arrival))
-        appended = entries.append(connection, [taken.row])
+        row = taken.row.numbered(next_id, arrival)
+        appended = entries.append(connection, [row])
         if appended.conflicts:
             return State.KEPT
         if appended.duplicates:
             self._done.duplicate += 1
             return State.DUPLICATE
-        self._follow(taken)
+        self._follow(taken, row)
         self._find(taken)
         moved = correct_entry(connection, next_id, self._writer.arrivals.lags)
         if moved is not None:
             self._moved(moved)
-        self._writer.marks.doubt(taken.site.id, taken.row.at)
+        self._writer.marks.doubt(taken.site.id, row.at)
         self._done.accepted += 1
         return State.TAKEN
 

@@ -272,10 +272,10 @@ class Settings(BaseSettings):
         "ledger: above, nothing more is read or acknowledged until that ends.",
     )
     batch_size: int = Field(
-        default=500, ge=1, le=10_000, description="Messages that one commit holds at most."
+        default=2_000, ge=1, le=10_000, description="Messages that one commit holds at most."
     )
     receive_maximum: int = Field(
-        default=1_000,
+        default=4_000,
         ge=1,
         le=65_535,
         description="Messages the broker may send ahead of our acknowledgements.",

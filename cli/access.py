@@ -124,6 +124,7 @@ def _move(
     from desk.access import move
     from desk.ledger import opened
     from desk.settling import follow
+    from rules.access import Step
 
     chosen, who = settings(context), by(author, wall())
     with opened(chosen) as engine:
@@ -133,6 +134,8 @@ def _move(
         emit(asdict(moved) | {"live": remark is None, "remark": remark})
         return
     say(f"{moved.device}: {moved.was} → {moved.access}")
+    if step is Step.RETIRE:
+        note("Take it out of the registry file as well: a file that names it brings it back.")
     if remark is not None:
         note(remark)
 

@@ -193,6 +193,16 @@ def test_flags_go_over_variables(filled: Gridbeat, tmp_path: Path) -> None:
     assert {row["name"]: row["value"] for row in shown}["instance"] == "mine"
 
 
+def test_a_broker_in_the_clear_needs_a_word(filled: Gridbeat) -> None:
+    """Beyond loopback without TLS nothing starts, unless it is said by name that it may."""
+    there = ("--mqtt-url", "mqtt://gridbeat:geheim@broker.example")
+    refused = filled(*there, "status")
+    assert refused.returncode == 2
+    assert "--mqtt-insecure" in refused.stderr
+    assert "geheim" not in refused.stderr
+    assert filled(*there, "--mqtt-insecure", "status").returncode == 0
+
+
 def test_a_school_begins(empty: Gridbeat) -> None:
     """From nothing: upgrade, dry run, apply, apply again without change, broker, enrol, backup."""
     file = empty.folder / "registry.yaml"

@@ -41,9 +41,10 @@ def processes_of(folder_mark: str) -> Sequence[str]:
 
 @pytest.mark.broker
 @pytest.mark.fleet
-def test_a_day_ends_with_every_verdict_equal_to_the_truth() -> None:
-    """Exit 0, and one JSON object on stdout that tells sent, kept, verdicts, speed."""
-    process = demo("--json")
+@pytest.mark.parametrize("words", [(), ("--tls",)], ids=["plain", "tls"])
+def test_a_day_ends_with_every_verdict_equal_to_the_truth(words: Sequence[str]) -> None:
+    """Exit 0, and one JSON object on stdout that tells sent, kept, verdicts, speed; by TLS too."""
+    process = demo("--json", *words)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     told = json.loads(out)

@@ -62,7 +62,7 @@ def encode(fleet: Sequence[Handheld], first_seq: int, messages: int) -> Load:
         payload = _check_in(handheld, seq)
         stream = packets[place % LINKS]
         topic = f"patrol/v1/{handheld.site}/{handheld.slug}/up/checkin"
-        stream.append(_publish(topic.encode(), payload, len(stream) % 65_535 + 1))
+        stream.append(packet(topic.encode(), payload, len(stream) % 65_535 + 1))
         last[handheld.slug] = seq
         size += len(payload)
     streams = tuple(
@@ -89,7 +89,8 @@ def _check_in(handheld: Handheld, seq: int) -> bytes:
     return json.dumps(said, separators=(",", ":")).replace(f'"{LATER}"', LATER).encode()
 
 
-def _publish(topic: bytes, payload: bytes, packet_id: int) -> bytes:
+def packet(topic: bytes, payload: bytes, packet_id: int) -> bytes:
+    """A PUBLISH of QoS 1 (MQTT 3.1.1)."""
     body = struct.pack("!H", len(topic)) + topic + struct.pack("!H", packet_id) + payload
     return b"\x32" + _length(len(body)) + body
 

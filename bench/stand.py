@@ -127,10 +127,12 @@ class Stand:
                 yield
 
     @contextmanager
-    def service(self, sampled: Path | None = None, *, ready: bool = True) -> Iterator["Service"]:
+    def service(
+        self, sampled: Path | None = None, *, ready: bool = True, **settings: str
+    ) -> Iterator["Service"]:
         """Run `gridbeat ingest`; with `sampled`, a profile of it is written there.
 
-        `ready` false: go on as soon as its process has been started.
+        `ready` false: go on as soon as its process has been started. `settings`: `influx_url="…"`.
         """
         port = free_port()
         command = [str(Path(sys.executable).with_name("gridbeat")), "ingest"]
@@ -143,6 +145,7 @@ class Stand:
             "GRIDBEAT_MQTT_URL": self.mqtt_url,
             "GRIDBEAT_HTTP_ADDRESS": f"127.0.0.1:{port}",
             "GRIDBEAT_DISK_FLOOR_MB": "0",
+            **{f"GRIDBEAT_{name.upper()}": value for name, value in settings.items()},
         }
         with (self.folder / "service.log").open("ab") as log:
             with process(command, env=env, cwd=self.folder, stdout=log, stderr=log) as running:

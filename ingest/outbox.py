@@ -5,6 +5,7 @@ An event may be told twice (a crash between the broker's word and ours); its id 
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -56,7 +57,7 @@ class Outbox:
     async def _page(self) -> bool:
         """Send one page; True when there may be another."""
         if not self._source.connected:
-            await asyncio.sleep(RETRY_S)
+            await self._pause()
             return True
         now = None if self._now is None else self._now()
         await self._end_silences(now)
@@ -77,6 +78,13 @@ class Outbox:
             log.warning("outbox.not_taken", events=len(pending) - len(taken))
             await asyncio.sleep(RETRY_S)
         return True
+
+    async def _pause(self) -> None:
+        """Until poked, as when the broker is back: what waited then has waited long enough."""
+        self._some.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_S):
+                await self._some.wait()
 
     async def _end_silences(self, now: Instant | None) -> None:
         """Of what a silence held that is over now, keep what still is to be told."""

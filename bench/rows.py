@@ -1,0 +1,142 @@
+"""What a check-in costs when the ledger holds much, beside what it costs when it holds little.
+
+    python bench/rows.py [--few N] [--many N] [--messages N] [--runs N]
+
+A real Mosquitto on the project's configuration, and the service as a user starts it. The ledger is
+filled to `--few` entries, `--runs` loads of `--messages` check-ins are taken, then it is filled to
+`--many` and as many are taken again. `ratio` is of the medians of the service's CPU for one
+check-in (all threads), which other work on the machine disturbs less than time; `rate_ratio` is of
+check-ins a second, few over many. JSON goes to stdout, progress to stderr.
+
+Filled in are check-ins of the fleet's own devices, of an earlier epoch, over the year before, as
+the service writes them; straight by SQL, since the service would take an hour.
+"""
+
+import argparse
+import json
+import platform
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.ingest import Bench
+from bench.stand import POINTS, Stand, fleet, wall
+from store.entries import EntryKind, ViaCode
+
+YEAR_MS = 365 * 86_400_000
+PAGE = 500_000
+EPOCH = 99
+FILL = """
+WITH RECURSIVE number(n) AS (SELECT :from UNION ALL SELECT n + 1 FROM number WHERE n + 1 < :to)
+INSERT INTO entry (kind, device_id, epoch, seq, site_id, checkpoint_id, person_id, at, sent,
+                   received_at, arrival_id, tag, via, digest, body)
+SELECT :kind, d.id, :epoch, n / :devices, d.site_id, c.id, 1, :since + n * :step,
+       :since + n * :step, :since + n * :step + 40, NULL, t.uid, :via,
+       n * 2654435761 % 9007199254740992, '{"bat":87,"rssi":-71}'
+  FROM number
+  JOIN (SELECT id, site_id, row_number() OVER (ORDER BY id) - 1 AS turn FROM device) d
+    ON d.turn = n % :devices
+  JOIN (SELECT id, site_id, row_number() OVER (PARTITION BY site_id ORDER BY id) - 1 AS place
+          FROM checkpoint) c ON c.site_id = d.site_id AND c.place = n / :devices % :points
+  JOIN tag t ON t.checkpoint_id = c.id
+"""
+
+
+class Cost(NamedTuple):
+    """Of one load."""
+
+    per_s: float
+    cpu_us: float
+
+
+def fill(database: Path, devices: int, rows: int) -> float:
+    """Add check-ins until there are `rows`; returns the seconds it took."""
+    began = time.monotonic()
+    with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as ledger:
+        ledger.execute("PRAGMA synchronous=OFF")
+        ledger.execute("PRAGMA cache_size=-200000")
+        there = ledger.execute("SELECT count(*) FROM entry").fetchone()[0]
+        made = ledger.execute(
+            "SELECT coalesce(max(seq) + 1, 0) * ? FROM entry WHERE epoch = ?", (devices, EPOCH)
+        ).fetchone()[0]
+        since = wall() - YEAR_MS
+        step = max(YEAR_MS // (made + rows), 1)
+        values = {"since": since, "step": step, "devices": devices, "epoch": EPOCH}
+        values |= {"points": POINTS, "kind": EntryKind.CHECKIN.value, "via": ViaCode.NFC.value}
+        for start in range(made, made + max(rows - there, 0), PAGE):
+            page = {"from": start, "to": min(start + PAGE, made + rows - there)}
+            ledger.execute(FILL, values | page)
+        ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ledger.execute("ANALYZE")
+    return time.monotonic() - began
+
+
+def measure(asked: argparse.Namespace) -> dict[str, object]:
+    """Few, then many."""
+    with tempfile.TemporaryDirectory(prefix="gridbeat-bench-", dir=asked.dir) as name:
+        stand = Stand(Path(name), fleet(asked.devices))
+        found: dict[str, list[Cost]] = {}
+        sizes: dict[str, int] = {}
+        with stand.broker():
+            bench = Bench(stand, asked.messages, live=True, profile=None)
+            for which, rows in (("few", asked.few), ("many", asked.many)):
+                took = fill(stand.database, asked.devices, rows)
+                sizes[which] = stand.value("SELECT count(*) FROM entry")
+                tell(f"{sizes[which]} rows, filled in {took:.0f} s")
+                found[which] = []
+                for _ in range(asked.runs):
+                    hello, load = bench.load(asked.devices), bench.load(asked.messages)
+                    found[which].append(Cost(*bench.gridbeat(hello, load)))
+                    tell(f"  {found[which][-1]}")
+        size = stand.database.stat().st_size
+    few, many = (_median(found[name]) for name in ("few", "many"))
+    return {
+        "ratio": round(many.cpu_us / few.cpu_us, 3),
+        "rate_ratio": round(few.per_s / many.per_s, 3),
+        "rows": sizes,
+        "cpu_us": {"few": round(few.cpu_us, 1), "many": round(many.cpu_us, 1)},
+        "per_s": {"few": round(few.per_s), "many": round(many.per_s)},
+        "runs": {name: [cost._asdict() for cost in costs] for name, costs in found.items()},
+        "messages": asked.messages,
+        "ledger_mb": round(size / 2**20),
+        "python": platform.python_version(),
+    }
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    return Cost(
+        statistics.median(cost.per_s for cost in costs),
+        statistics.median(cost.cpu_us for cost in costs),
+    )
+
+
+def tell(words: str) -> None:
+    """Progress."""
+    sys.stderr.write(f"{words}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--few", type=int, default=100_000)
+    parser.add_argument("--many", type=int, default=10_000_000)
+    parser.add_argument("--messages", type=int, default=50_000, help="of each run")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--devices", type=int, default=200)
+    parser.add_argument("--dir", type=Path, help="where the ledger lies: 2.5 GB with the default")
+    asked = parser.parse_args()
+    if not asked.devices <= asked.messages or min(asked.devices, asked.runs) < 1:
+        parser.error("at least one run and device, devices <= messages")
+    asked.messages += -asked.messages % asked.devices
+    print(json.dumps(measure(asked), indent=2))
+
+
+if __name__ == "__main__":
+    main()

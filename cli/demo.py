@@ -180,6 +180,9 @@ class _View:
         line = Text.assemble((f"Gridbeat 网格巡  {clock}  ", "bold"), counts)
         if offline:
             line.append(self._words(f"  离线：{offline}", f"  offline: {offline}"), style="yellow")
+        screens = ", ".join(f"{device} {left}" for device, left in told.get("left", {}).items())
+        if screens:  # what the handhelds were told on `down/rounds`
+            line.append(self._words(f"\n手持机待巡：{screens}", f"\nleft to visit: {screens}"))
         return Group(line, ProgressBar(total=1.0, completed=progress.share, width=78))
 
     def _schools(self, now: int) -> Table:

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from firmware_sim.handheld import PHASES, Fitting, Habits, Handheld, Happening, Phase
-from firmware_sim.wire import Kind, Receipt
+from firmware_sim.wire import BadReceiptError, Kind, Receipt, read_rounds
 
 START = 1_788_271_200_000
 SECOND = 1_000
@@ -312,3 +312,22 @@ class Forgetting(RuleBasedStateMachine):
 
 TestForgetting = Forgetting.TestCase
 TestForgetting.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_the_screen_says_what_is_left() -> None:
+    """Rounds of each site by their last word; none where they were taken away."""
+    device = handheld()
+    assert device.left is None
+    device.handed("school-01", read_rounds(ROUNDS))
+    device.handed("school-02", {"b": 2})
+    assert device.left == 3
+    device.handed("school-02", read_rounds(b""))
+    assert device.left == 1
+    with pytest.raises(BadReceiptError):
+        read_rounds(b'{"rounds":[{}]}')
+
+
+ROUNDS = (
+    b'{"rounds":[{"id":"a","plan":"p","name":"P","opens":1,"closes":2,"checkpoints":'
+    b'[{"id":"x","name":"X","done":true},{"id":"y","name":"Y","done":false}]}]}'
+)

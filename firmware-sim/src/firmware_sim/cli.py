@@ -20,7 +20,7 @@ from firmware_sim.chronicle import verdict_file, write
 from firmware_sim.driver import Driver, Manner, Outcome, Step
 from firmware_sim.faults import FAULTS
 from firmware_sim.fleet import NoReceiptsError, new_boot
-from firmware_sim.handheld import Fitting, Habits, Handheld
+from firmware_sim.handheld import Battery, Fitting, Habits, Handheld
 from firmware_sim.link import Login, RefusedError, parse_url
 from firmware_sim.oracle import judge
 from firmware_sim.plans import PlanError
@@ -118,13 +118,15 @@ def device(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants
         broker, login = parse_url(mqtt_url)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--mqtt-url") from None
-    rng = random.Random()
+    rng, now = random.Random(), time.time_ns() // 1_000_000
+    fitting = Fitting(
+        device=id_,
+        site=site,
+        habits=Habits(heartbeat=60_000).scaled(scale),
+        battery=Battery(since=now),
+    )
     handheld = (Handheld if fault is None else FAULTS[fault])(
-        Fitting(device=id_, site=site, habits=Habits(heartbeat=60_000).scaled(scale)),
-        epoch=rng.getrandbits(32),
-        boot=new_boot(rng),
-        now=time.time_ns() // 1_000_000,
-        rng=rng,
+        fitting, epoch=rng.getrandbits(32), boot=new_boot(rng), now=now, rng=rng
     )
     outing = Outing(
         broker=broker,
@@ -231,6 +233,7 @@ def _tell_json(step: Step) -> None:
         "now": step.now,
         "share": round(step.share, 4),
         "offline": list(step.offline),
+        "left": step.left,
         **step.tally.members(),
     }
     typer.echo(json.dumps(line))

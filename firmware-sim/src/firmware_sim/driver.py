@@ -43,11 +43,12 @@ class Manner:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Where a run stands, for whoever watches."""
+    """Where a run stands, for whoever watches. `left`: what the handhelds' screens say."""
 
     now: int
     share: float
     offline: tuple[str, ...]
+    left: dict[str, int]
     tally: Tally
 
 
@@ -282,6 +283,11 @@ class Driver:
             now=self._now,
             share=min(1.0, (self._now - self._first) / span) if span else 1.0,
             offline=tuple(d for d, unit in self._units.items() if not unit.in_network),
+            left={
+                device: unit.handheld.left
+                for device, unit in self._units.items()
+                if unit.handheld.left is not None
+            },
             tally=self._tally,
         )
 

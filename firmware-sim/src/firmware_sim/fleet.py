@@ -21,7 +21,9 @@ from firmware_sim.wire import (
     Publication,
     down_filter,
     is_receipt,
+    is_rounds,
     read_receipt,
+    read_rounds,
     up_topic,
 )
 
@@ -223,6 +225,8 @@ class Unit:
             self._chronicle.arrived(self.device, now, publication, self.handheld.epoch)
 
     def _heard(self, topic: str, body: bytes) -> None:
+        if is_rounds(topic, self.device):
+            self._handed(topic, body)
         if not is_receipt(topic, self.device):
             return
         try:
@@ -233,6 +237,14 @@ class Unit:
         self.receipts += 1
         self._tally.receipted += self.handheld.receipted(receipt)
         self._changed.set()
+
+    def _handed(self, topic: str, body: bytes) -> None:
+        try:
+            self.handheld.handed(topic.split("/")[2], read_rounds(body))
+        except BadReceiptError:
+            self._tally.bad_receipts += 1
+        else:
+            self._tally.handed += 1
 
     def _fallen(self) -> None:
         self.handheld.disconnected(0)

@@ -12,7 +12,7 @@ the next instant worth calling it. The connection is a table:
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -157,6 +157,7 @@ class Handheld:
         self.phase = Phase.OFFLINE
         self.ledger: str | None = None
         self.next_seq = 1
+        self.rounds: dict[str, dict[str, int]] = {}
         self.lost: list[Record] = []
         self._booted_at = now
         self._rng = rng
@@ -233,6 +234,16 @@ class Handheld:
         for seq in covered:
             self._receipted[seq] = self._waiting.pop(seq).record
         return len(covered)
+
+    def handed(self, site: str, rounds: Mapping[str, int]) -> None:
+        """Take the rounds of a site, each with how many of its checkpoints are left."""
+        self.rounds[site] = dict(rounds)
+
+    @property
+    def left(self) -> int | None:
+        """How many checkpoints its screen says are left; None while no round is told."""
+        told = [left for rounds in self.rounds.values() for left in rounds.values()]
+        return sum(told) if told else None
 
     def hurry(self, now: int) -> None:
         """Make everything in flight due now: for a driver whose clock stands still."""

@@ -10,6 +10,7 @@ class Tally:
     """Counts so far. `published`: MQTT publishes; `receipted`: records covered for the first time.
 
     `resent` counts records said again because real time ran out, not the scenario's duplicates.
+    `handed`: times that a device was told which rounds to walk.
     """
 
     checkins: int = 0
@@ -20,6 +21,7 @@ class Tally:
     receipted: int = 0
     resent: int = 0
     bad_receipts: int = 0
+    handed: int = 0
     ticks: int = 0
 
     def recorded(self, record: Record) -> None:

@@ -112,6 +112,29 @@ def is_receipt(topic: str, device: str) -> bool:
     ]  # fmt: skip
 
 
+def is_rounds(topic: str, device: str) -> bool:
+    """Whether a topic carries the rounds this device is told to walk."""
+    parts = topic.split("/")
+    return len(parts) == 6 and parts[3:] == [device, "down", "rounds"]
+
+
+def read_rounds(payload: bytes) -> dict[str, int]:
+    """Round id -> how many of its checkpoints are left; raises `BadReceiptError`.
+
+    An empty payload takes the rounds away.
+    """
+    if not payload:
+        return {}
+    try:
+        told = json.loads(payload)["rounds"]
+        return {
+            str(walk["id"]): sum(not point["done"] for point in walk["checkpoints"])
+            for walk in told
+        }
+    except (UnicodeDecodeError, ValueError, RecursionError, KeyError, TypeError) as error:
+        raise BadReceiptError(f"no rounds: {error}") from error
+
+
 def encode_records(records: Sequence[Record], moment: Moment) -> bytes:
     """One object, or an array of up to 200, with `sent` as of this publish."""
     if not 1 <= len(records) <= MAX_ARRAY:

@@ -6,7 +6,7 @@ change of the registry; verdicts and marks follow as from any evidence that come
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -69,10 +69,13 @@ class Rechecks:
 
     async def look(self) -> int:
         """Verify everything once; returns how many reads were found to say something else."""
-        after: int | None = 0
-        changed = 0
-        while after is not None:
-            after, found = await self._ledger.write(partial(self._page, after=after))
+        changed = after = 0
+        while self._reader.keyring.keys:
+            page = await self._ledger.read(partial(unkeyed, after=after, limit=PAGE))
+            if not page:
+                break
+            after = page[-1].entry_id
+            found = await self._ledger.write(partial(self._verify_all, page=page))
             changed += found
             if found:
                 self._on_proved()
@@ -80,8 +83,7 @@ class Rechecks:
             log.info("taps.verified", reads=changed)
         return changed
 
-    def _page(self, connection: Connection, after: int) -> tuple[int | None, int]:
-        page = unkeyed(connection, after, PAGE)
+    def _verify_all(self, connection: Connection, page: Sequence[Unkeyed]) -> int:
         notices: list[Notice] = []
         changed = 0
         for read in page:
@@ -89,7 +91,7 @@ class Rechecks:
             changed += told is not None
             notices += told or []
         raise_notices(connection, notices, self._clock.now())
-        return (page[-1].entry_id if len(page) == PAGE else None), changed
+        return changed
 
     def _verify(self, connection: Connection, read: Unkeyed) -> list[Notice] | None:
         """What is to be told of a read that says something else now; None: it does not."""

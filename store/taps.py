@@ -13,13 +13,14 @@ from devices.ids import Instant
 from devices.proofs import Proof, Proved
 from store.entries import EntryRow
 from store.prepared import Prepared
-from store.tables import Device, Doubt, Entry, Site, Tap
+from store.tables import Device, Doubt, Entry, Site, TagEnrolment, Tap
 
 TAP = Tap.__table__  # type: ignore[attr-defined]
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
 DEVICE = Device.__table__  # type: ignore[attr-defined]
 SITE = Site.__table__  # type: ignore[attr-defined]
 DOUBT = Doubt.__table__  # type: ignore[attr-defined]
+ENROLMENT = TagEnrolment.__table__  # type: ignore[attr-defined]
 
 REPLAYED_SQL = f"""
     tap.proof = '{Proof.PROVEN.value}' AND EXISTS (
@@ -110,13 +111,16 @@ _UNKEYED = (
     .join(ENTRY, ENTRY.c.id == TAP.c.entry_id)
     .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
     .join(SITE, SITE.c.id == ENTRY.c.site_id)
-    .where(TAP.c.proof.in_((Proof.NO_KEY.value, Proof.NOT_ENROLLED.value)))
+    .where(
+        TAP.c.proof.in_((Proof.NO_KEY.value, Proof.NOT_ENROLLED.value)),
+        ENTRY.c.tag.in_(select(ENROLMENT.c.uid)),
+    )
     .order_by(TAP.c.entry_id)
 )
 
 
 def unkeyed(connection: Connection, after: int, limit: int) -> list[Unkeyed]:
-    """Reads whose message no key was there for, by entry, those behind `after`."""
+    """Reads of tags that are enrolled now, for which no key was there; those behind `after`."""
     page = _UNKEYED.where(TAP.c.entry_id > after).limit(limit)
     return [Unkeyed._make(row) for row in connection.execute(page)]
 

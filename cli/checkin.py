@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import imports
+from cli import imports, maps
 from cli.options import Json, Language, Since, Site, Until, asked, group, language
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 app = group()
 app.command("import")(imports.import_)
-app.add_typer(imports.maps, name="map", help="How exports of wands' software are read.")
+app.add_typer(maps.maps, name="map", help="How exports of wands' software are read.")
 
 
 @app.command("list")

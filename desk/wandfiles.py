@@ -6,6 +6,8 @@ A function of the sheet, the map and the registry as it is now. Names and tags s
 did as of the row's own time.
 """
 
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,26 +15,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from desk.errors import DeskError, UsageError
+from desk.errors import UsageError
 from desk.sheets import Row, Sheet
+from desk.wandheads import Header, find_header
 from desk.wandmaps import WandMap
 from devices import wands
 from devices.ids import Instant
 from devices.wands import BadTime, Role
 from rules.clocks import SKEWED
 from store.picture import DeviceInfo, Picture, SiteInfo
-
-HEADER_WITHIN = 40
-"""How far down the headings are looked for, below titles and dates of printing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """Where the headings are: `row` their last row, `columns` by role the column's index."""
-
-    row: int
-    columns: Mapping[Role, int]
-    headings: Mapping[Role, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,60 +106,6 @@ def read_rows(
     """
     header = find_header(sheet.rows, found)
     return _Reader(header, found, picture, whose, now).read(sheet.rows)
-
-
-# Headings -----------------------------------------------------------------------------------------
-
-
-def find_header(rows: Sequence[Row], found: WandMap) -> Header:
-    """The row, or the two rows one above the other, with the most headings that are known."""
-    wanted = {role: found.headings(role) for role in Role}
-    best: Header | None = None
-    for index, (number, cells) in enumerate(rows[:HEADER_WITHIN]):
-        above = rows[index - 1][1] if index else ()
-        for upper in ((), above):
-            columns = _columns(cells, upper, wanted)
-            if not _enough(columns) or (best is not None and len(columns) <= len(best.columns)):
-                continue
-            names = {role: _name(cells, upper, column) for role, column in columns.items()}
-            best = Header(row=number, columns=columns, headings=names)
-    if best is None:
-        raise DeskError(_no_header(rows, found), "gridbeat checkin map save NAME --column time=…")
-    return best
-
-
-def _columns(
-    cells: Sequence[str], upper: Sequence[str], wanted: Mapping[Role, frozenset[str]]
-) -> dict[Role, int]:
-    width = max(len(cells), len(upper))
-    found: dict[Role, int] = {}
-    for row in (cells, upper):  # the lower heading goes before the one that spans several
-        for column in range(width):
-            name = wands.heading(row[column]) if column < len(row) else ""
-            for role, names in wanted.items():
-                if name in names and column not in found.values():
-                    found.setdefault(role, column)
-    return found
-
-
-def _enough(columns: Mapping[Role, int]) -> bool:
-    return Role.TIME in columns and (Role.PLACE in columns or Role.TAG in columns)
-
-
-def _name(cells: Sequence[str], upper: Sequence[str], column: int) -> str:
-    lower = cells[column] if column < len(cells) else ""
-    return lower or upper[column]
-
-
-def _no_header(rows: Sequence[Row], found: WandMap) -> str:
-    fullest = max(rows[:HEADER_WITHIN], key=lambda row: sum(map(bool, row[1])), default=None)
-    there = "" if fullest is None else " · ".join(cell for cell in fullest[1] if cell)
-    known = ", ".join(sorted(found.headings(Role.TIME)))
-    return (
-        "no row has a heading for the time and one for the place or tag: say which they are\n"
-        f"  row {fullest[0] if fullest else 1} holds: {there[:200]}\n"
-        f"  a time may be called: {known[:200]}"
-    )
 
 
 # Rows ---------------------------------------------------------------------------------------------
@@ -440,8 +377,12 @@ class _Reader:
         )
 
 
+_dated = re.compile(r"\d\s*[-/年]\s*\d|\d{4}\.\d|\d{8}").search
+
+
 def _has_date(text: str) -> bool:
-    return any(sign in text for sign in "-/年") or len(text) > 8
+    """Whether a time tells its day as well, so that a column of dates is not needed."""
+    return _dated(unicodedata.normalize("NFKC", text)) is not None
 
 
 def _wands_by_number(picture: Picture) -> dict[str, list[DeviceInfo]]:

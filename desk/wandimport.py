@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine
 
 from desk.acts import By
 from desk.sheets import Sheet, read_sheet
-from desk.wandfiles import Header, Readout, Record, Unreadable, Whose, read_rows
+from desk.wandfiles import Readout, Record, Unreadable, Whose, read_rows
+from desk.wandheads import Header
 from desk.wandmaps import WandMap
 from devices.reasons import Reason
 from devices.wands import Role

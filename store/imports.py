@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from devices.adapters.heard import TimeSource
 from devices.ids import Identity, Instant
+from devices.topics import ROOT
 from rules.holders import Hold
 from rules.promises import Do
 from store import decisions, obligations
@@ -35,8 +36,9 @@ from store.obligations import LONGEST_EARLY_MS, LONGEST_QUOTA_MS, OBLIGATION
 from store.prepared import Prepared
 from store.quarantine import QUARANTINE, QuarantineBook, State, Suspect
 
-TOPIC = "import/wand"
-"""The topic under which quarantine keeps rows that could not be read."""
+TOPIC = f"{ROOT}/import/wand"
+"""The topic under which quarantine keeps rows that could not be read: one that no device has, so
+that a retry leaves them there."""
 EPOCH = 0
 
 

@@ -142,6 +142,8 @@ def test_the_site_whose_wand_it_is_says_the_zone(ledger: Ledger, tmp_path: Path)
         ("巡检器号,巡逻点,巡逻员,刷卡时间", "123,东门,保安甲,2026/9/20 22:15:30"),
         ("Date,Time,Checkpoint,Guard,Reader", "2026-09-20,22:15:30,东门,保安甲,123"),
         ("日期,时间,地点,机号", "2026年9月20日,22:15:30,gate,123"),
+        ("日期,时间,地点,机号", "2026-09-20,下午 10:15:30.000,gate,123"),
+        ("日期,打卡时间,地点,机号", "20/9/26,2026-09-20 22:15:30,gate,123"),
         ("swipeTime,cardNumber,userName,deviceCode", "2026-09-20 22:15:30,0012886472,x,123"),
     ],
 )

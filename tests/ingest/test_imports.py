@@ -10,7 +10,7 @@ import pytest
 
 from tests.ingest.school import DOCUMENT, checkin, owe, up
 from tests.servers import mosquitto
-from tests.service import Service, a_service, now_ms, until
+from tests.service import Service, a_service, now_ms
 from tests.wire import Wire, a_wire
 
 pytestmark = pytest.mark.broker
@@ -121,23 +121,6 @@ def test_what_was_imported_while_the_service_was_down_is_settled_when_it_runs(
         assert len(wire.events("round.amended", key)) == 1
         assert not wire.events("round.missed")
         assert not wire.events("checkin.too-fast")
-
-
-def test_an_import_before_due_counts_as_any_read(tmp_path: Path) -> None:
-    """A wand that is read out while the round is open: nothing waits."""
-    with (
-        mosquitto(["set_tcp_nodelay true"]) as broker,
-        a_service(tmp_path, broker.port, registry()) as service,
-        a_wire(broker.port) as wire,
-    ):
-        opens = (now_ms() // 1_000) * 1_000
-        key = owe(service.engine, opens, opens + 8_000)
-        until(lambda: now_ms() > opens + 1_000, "a second of the round")
-        path = export(tmp_path, (opens, "Gate"), (opens + 1_000, "Lab"))
-        done = service.command("checkin", "import", str(path), "--json", "--wait", "0")
-        assert json.loads(done.stdout)["new"] == 2, done.stderr
-        assert wire.event("round.completed", key)["state"] == "resolved"
-        assert verdicts(service, key) == ["completed"]
 
 
 def test_a_school_with_a_handheld_too_is_told_missed_once(tmp_path: Path) -> None:

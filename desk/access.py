@@ -106,6 +106,11 @@ def _held(engine: Engine, folder: Path, device: str) -> Iterator[tuple[Connectio
     with writing(engine) as connection:
         if holder(connection, device) is None:
             raise _unknown(connection, device)
+        if device in broker.people(folder):
+            raise DeskError(
+                f"{device} is the name of a user of the broker that is no device",
+                "give the device another id in the registry file",
+            )
         adopt(connection, broker.passwords(folder))
         held = holder(connection, device)
         if held is None or held.retired:

@@ -79,6 +79,12 @@ def renewed(text: str) -> str:
     return HEAD + text[len(head_of(text)) :]
 
 
+def users_of(text: str) -> set[str]:
+    """The users whom the part that is not ours names: the service, and those a person added."""
+    lines = (line.split(" ", 1) for line in head_of(text).splitlines())
+    return {words[1].strip() for words in lines if words[0] == "user" and len(words) > 1}
+
+
 def write_list(path: Path, text: str) -> None:
     """Replace the access list whole. Raises `DeskError` for a line Mosquitto would stop at."""
 

@@ -232,6 +232,11 @@ def put_users(
     )
 
 
+def people(folder: Path) -> set[str]:
+    """Users who are no devices: the service, and those the access list names by hand."""
+    return {SERVICE_USER, CHECK_USER} | accesslist.users_of(_text(folder / ACCESS))
+
+
 def says(folder: Path, users: Mapping[str, str | None], rights: Mapping[str, Rights]) -> bool:
     """Whether the files say this already. Raises `DeskError` where there are none."""
     before, after = _users(folder, users)

@@ -21,7 +21,7 @@ from desk.devices import away, deaf_since
 from desk.errors import DeskError, UnreachableError
 from desk.ledger import present
 from desk.pings import Ping, ping
-from desk.settling import agrees
+from desk.settling import agrees, strangers
 from desk.status import services
 from desk.tags import lacking
 from desk.times import span
@@ -327,15 +327,21 @@ def _until(what: str, ends: Instant, wall: Instant) -> Check:
     return Check(what="tls", state=state, detail=detail, remedy=_RENEW)
 
 
+_STRANGERS = "gridbeat device enroll ID --renew, or take the line out of broker/passwd"
 _RENEW = "gridbeat tls renew; where the authority itself ends, `tls init` anew for every device"
 _TRUST = "see that it runs, that its certificate names this host, and mqtt_ca_file its authority"
 
 
 def _access(engine: Engine, folder: Path) -> Iterator[Check]:
     """Whether the broker's files, where they are ours, let in whom the ledger lets in."""
-    if (folder / broker.PASSWORDS).exists() and not agrees(engine, folder):
+    if not (folder / broker.PASSWORDS).exists():
+        return
+    if not agrees(engine, folder):
         detail = f"{folder} does not say what the ledger says of who may speak"
         yield Check(what="access", state=State.WRONG, detail=detail, remedy="gridbeat broker sync")
+    if unknown := strangers(engine, folder):
+        detail = f"passwords the ledger knows nothing of ({len(unknown)}): {', '.join(unknown[:5])}"
+        yield Check(what="access", state=State.WARN, detail=detail, remedy=_STRANGERS)
 
 
 def _tags(engine: Engine, settings: Settings) -> Iterator[Check]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
 from desk import broker
 from desk.access import SECOND
@@ -23,7 +23,17 @@ from desk.pings import clear_retained, hang_up, lets_in
 from devices import topics
 from devices.adapters import table as adapters
 from rules.access import Step
-from store.access import Act, Holder, adopt, holders, lapsed, left_by_retired, take, usernames
+from store.access import (
+    DEVICE,
+    Act,
+    Holder,
+    adopt,
+    holders,
+    lapsed,
+    left_by_retired,
+    take,
+    usernames,
+)
 from store.database import reading, writing
 from store.settings import Settings
 
@@ -104,6 +114,19 @@ def agrees(engine: Engine, folder: Path) -> bool:
     return broker.says(folder, wanted.users, wanted.rights)
 
 
+def strangers(engine: Engine, folder: Path) -> list[str]:
+    """Devices that the files of `folder` let in, with passwords the ledger does not know."""
+    there = broker.passwords(folder)
+    with reading(engine) as connection:
+        devices = connection.execute(select(DEVICE.c.slug, DEVICE.c.enrolled_at)).all()
+        ours = usernames(connection)
+    return sorted(
+        row.slug
+        for row in devices
+        if row.slug in there and row.slug not in ours and row.enrolled_at is None
+    )
+
+
 def _wanted(connection: Connection) -> Wanted:
     users: dict[str, str | None] = dict.fromkeys(usernames(connection))
     rights: dict[str, Rights] = {}
@@ -146,7 +169,9 @@ def _tell(
 ) -> str | None:
     """Have the running broker go by its files; what stands against it, in words."""
     folder, address = settings.broker_dir, settings.mqtt_url
-    ids = [name for device in mute for name in (device, device + SECOND)]
+    # Who is let in anew begins a session of its own: none that an earlier one left gathers for it.
+    ids = [*(() if changed is None else changed.let_in)]
+    ids += [name for device in mute for name in (device, device + SECOND)]
     kept = [name for filters in mute.values() for name in filters]
     try:
         if not broker.reload(folder):

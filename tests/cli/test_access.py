@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from desk import broker
+from desk.credentials import hashed
 from store.database import open_engine
 from store.entries import ENTRY
 from tests.cli.running import Gridbeat
@@ -116,6 +117,51 @@ def test_both_credentials_work_until_the_rotation_is_finished(ours: Ours) -> Non
     assert (ours.lets_in(old), ours.lets_in(new)) == (False, True)
     again = ours.device("rotate", "hh-0101")
     assert (again["username"], again["old"]) == ("hh-0101", "hh-0101.2")
+
+
+def test_nothing_old_waits_for_a_device_that_comes_back_to_its_first_name(ours: Ours) -> None:
+    """What was sent to a name while nobody used it is not what its next user is told."""
+    old = ours.client(ours.device("enroll", "hh-0101"), session="hh-0101")
+    old.subscribe(f"{DOWN}/#")
+    old.close()
+    ours.device("rotate", "hh-0101")
+    ours.device("rotate", "hh-0101", "--finish")
+    ours.service.publish(f"{DOWN}/message", b"stale")
+    new = ours.client(ours.device("rotate", "hh-0101"), session="hh-0101")
+    new.subscribe(f"{DOWN}/#")
+    ours.service.publish(f"{DOWN}/message", b"fresh")
+    assert new.until(lambda: new.inbox)
+    assert new.inbox == [(f"{DOWN}/message", b"fresh")]
+
+
+def test_no_device_gets_the_rights_of_a_user_who_is_none(ours: Ours) -> None:
+    """An id that is a user's name at the broker, the service's own or one added by hand, is
+    refused."""
+    acl = ours.gridbeat.folder / "broker" / "acl"
+    acl.write_text(acl.read_text() + "user wall\ntopic read patrol/v1/+/events/#\n")
+    file = ours.gridbeat.folder / "school.yaml"
+    devices = "{id: hh-0101}\n      - {id: gridbeat}\n      - {id: wall}"
+    file.write_text(REGISTRY.replace("{id: hh-0101}", devices), encoding="utf-8")
+    assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
+    before = (ours.gridbeat.folder / "broker" / "passwd").read_text()
+    for name in ("gridbeat", "wall"):
+        done = ours.gridbeat("device", "enroll", name, "--renew")
+        assert done.returncode == 1
+        assert "another id" in done.stderr
+    assert (ours.gridbeat.folder / "broker" / "passwd").read_text() == before
+    ours.device("enroll", "hh-0101")
+    ours.device("rotate", "hh-0101")
+    assert "user wall\ntopic read" in acl.read_text()
+
+
+def test_a_password_the_ledger_does_not_know_is_told(ours: Ours) -> None:
+    """A device let in by hand, or enrolled since the copy a ledger was restored from, is named."""
+    folder = ours.gridbeat.folder / "broker"
+    broker.put_users(folder, {"hh-0201": hashed("by hand")}, {})
+    checks = json.loads(ours.gridbeat("doctor", "--json").stdout)
+    (row,) = [check for check in checks if check["what"] == "access"]
+    assert (row["state"], "hh-0201" in row["detail"]) == ("warn", True)
+    assert ours.lets_in(ours.device("enroll", "hh-0201", "--renew"))
 
 
 def test_the_old_credential_ends_by_itself(ours: Ours) -> None:

@@ -331,6 +331,13 @@ def add_samples(connection: Connection, at: Instant, sampled: Sequence[str]) -> 
         connection.execute(insert(SAMPLE), [{"at": at, "line": line} for line in sampled])
 
 
+def drop_samples(connection: Connection, before: Instant, limit: int) -> int:
+    """Drop at most `limit` of the oldest gauges, those of before `before`; returns how many."""
+    oldest = select(SAMPLE.c.id).order_by(SAMPLE.c.id).limit(limit).scalar_subquery()
+    too_old = delete(SAMPLE).where(SAMPLE.c.id.in_(oldest), SAMPLE.c.at < before)
+    return connection.execute(too_old).rowcount
+
+
 def add_rejects(connection: Connection, at: Instant, rejected: Sequence[Reject]) -> None:
     """Keep what the series refuses for good, with its words."""
     if rejected:

@@ -9,7 +9,7 @@ from cli.options import Json, Language, language, settings, wall
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from desk.doctor import Check
+    from desk.checks import Check
 
 
 def status(context: typer.Context, json: Json = False, lang: Language = None) -> None:
@@ -40,7 +40,7 @@ def doctor(context: typer.Context, json: Json = False) -> None:
 
     from cli.failure import UNREACHABLE, WRONG
     from cli.output import CHECKS, Column, emit_rows, mark, table
-    from desk.doctor import State, worst
+    from desk.checks import State, worst
     from desk.doctor import doctor as look
 
     checks = list(look(settings(context), wall()))

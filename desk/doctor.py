@@ -8,23 +8,21 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from desk import broker, tls
+from desk import broker
 from desk.census import census
+from desk.checks import Check, State
 from desk.devices import away, deaf_since
-from desk.errors import DeskError, UnreachableError
+from desk.errors import UnreachableError
 from desk.ledger import present
 from desk.pings import Ping, ping
-from desk.settling import agrees, strangers
 from desk.status import services
-from desk.tags import lacking
 from desk.times import span
+from desk.trustchecks import access, certificates, tags
 from devices.ids import Instant
 from store.database import (
     WAL_LIMIT_BYTES,
@@ -35,7 +33,6 @@ from store.database import (
     reading,
     writing,
 )
-from store.keyring import KeyringError
 from store.listings import ENTRY
 from store.series.connect import series_writer
 from store.series.ports import Retryable, SeriesError
@@ -56,33 +53,6 @@ _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronized
 _MIB = 2**20
 
 
-class State(StrEnum):
-    """How a part is."""
-
-    OK = "ok"
-    WARN = "warn"
-    WRONG = "wrong"
-    UNREACHABLE = "unreachable"
-    OFF = "off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """One part: how it is, in words, and what to do about it."""
-
-    what: str
-    state: State
-    detail: str
-    remedy: str | None = None
-
-
-def worst(checks: list[Check]) -> State:
-    """Unreachable before wrong; anything else is fine."""
-    states = {check.state for check in checks}
-    found = (state for state in (State.UNREACHABLE, State.WRONG) if state in states)
-    return next(found, State.OK)
-
-
 def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
     """Every check in turn. Nothing raises: what fails is a check's answer."""
     engine = open_engine(settings.database_url)
@@ -96,10 +66,10 @@ def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
             yield from _registry(engine)
             yield _service(engine, settings, wall)
             yield from _devices(engine, wall)
-            yield from _access(engine, settings.broker_dir)
-            yield from _tags(engine, settings)
+            yield from access(engine, settings.broker_dir)
+            yield from tags(engine, settings)
         yield from _broker(settings)
-        yield from _certificates(settings, wall)
+        yield from certificates(settings, wall)
         yield from _series(settings, engine if usable else None, wall)
         yield _clock(engine if usable else None, settings, wall)
     finally:
@@ -295,76 +265,6 @@ def _broker(settings: Settings) -> Iterator[Check]:
 
 _BROKER = "start it: mosquitto -c DIR/mosquitto.conf (gridbeat broker init makes DIR); see mqtt_url"
 _ACCESS = "give the service's user `readwrite patrol/v1/#`, as gridbeat broker init does"
-
-
-def _certificates(settings: Settings, wall: Instant) -> Iterator[Check]:
-    """How long the certificates hold: the broker's own files, and what it really shows."""
-    folder, address = settings.broker_dir / broker.TLS_FOLDER, settings.mqtt_url
-    for path in (folder / tls.CERT, folder / tls.CA_CERT):
-        if path.exists():
-            try:
-                yield _until(str(path), tls.inspect(path).not_after, wall)
-            except DeskError as error:
-                yield Check(what="tls", state=State.WRONG, detail=str(error), remedy=error.remedy)
-    if address.tls:
-        try:
-            ends = tls.served(address.host, address.port, settings.mqtt_ca_file)
-        except OSError as error:
-            yield Check(what="tls", state=State.WRONG, detail=f"{address}: {error}", remedy=_TRUST)
-        else:
-            yield _until(f"what {address.host}:{address.port} shows", ends, wall)
-
-
-def _until(what: str, ends: Instant, wall: Instant) -> Check:
-    days = (ends - wall) // 86_400_000
-    if ends <= wall:
-        detail = f"{what} ended {-days} days ago: devices that look at it stay away"
-        return Check(what="tls", state=State.WRONG, detail=detail, remedy=_RENEW)
-    detail = f"{what} holds for {days} days"
-    if days >= tls.RENEW_DAYS:
-        return Check(what="tls", state=State.OK, detail=detail)
-    state = State.WRONG if days < tls.URGENT_DAYS else State.WARN
-    return Check(what="tls", state=state, detail=detail, remedy=_RENEW)
-
-
-_STRANGERS = "gridbeat device enroll ID --renew, or take the line out of broker/passwd"
-_RENEW = "gridbeat tls renew; where the authority itself ends, `tls init` anew for every device"
-_TRUST = "see that it runs, that its certificate names this host, and mqtt_ca_file its authority"
-
-
-def _access(engine: Engine, folder: Path) -> Iterator[Check]:
-    """Whether the broker's files, where they are ours, let in whom the ledger lets in."""
-    if not (folder / broker.PASSWORDS).exists():
-        return
-    if not agrees(engine, folder):
-        detail = f"{folder} does not say what the ledger says of who may speak"
-        yield Check(what="access", state=State.WRONG, detail=detail, remedy="gridbeat broker sync")
-    if unknown := strangers(engine, folder):
-        detail = f"passwords the ledger knows nothing of ({len(unknown)}): {', '.join(unknown[:5])}"
-        yield Check(what="access", state=State.WARN, detail=detail, remedy=_STRANGERS)
-
-
-def _tags(engine: Engine, settings: Settings) -> Iterator[Check]:
-    """Whether tags that are to prove presence can: else rounds are not done however one walks."""
-    remedy, state = "docs/proof.md says how to get it back", State.WRONG
-    try:
-        found = lacking(engine, settings)
-    except KeyringError as error:
-        yield Check(what="tags", state=state, detail=str(error), remedy=remedy)
-        return
-    if found is None:
-        return
-    if found.keys:
-        detail = f"master key {', '.join(map(str, found.keys))} is not here: its tags prove nothing"
-    elif found.bare:
-        some = ", ".join(found.bare[:SOME]) + (" …" if len(found.bare) > SOME else "")
-        detail = f"{len(found.bare)} should prove presence and have no keys: {some}"
-        remedy, state = "gridbeat tag enroll UID, and write the tag", State.WARN
-    else:
-        detail = f"{found.tags} prove presence, and their master keys are here"
-        yield Check(what="tags", state=State.OK, detail=detail)
-        return
-    yield Check(what="tags", state=state, detail=detail, remedy=remedy)
 
 
 def _losses(told: Ping) -> Iterator[Check]:

@@ -21,6 +21,7 @@ from firmware_sim.fleet import NoReceiptsError
 from firmware_sim.handheld import Fitting, Handheld
 from firmware_sim.link import Broker, Link, Login, RefusedError
 from firmware_sim.oracle import judge
+from firmware_sim.proofs import Marks
 from firmware_sim.reading import load
 from tests.firmware_sim.responder import Responder
 from tests.servers import Server, mosquitto
@@ -69,7 +70,7 @@ async def play(port: int, name: str, watch=ignore, **manner):
     outcome = await Driver(scenario, access, settings, watch).run()
     course = outcome.chronicle.course(outcome.first_tick, outcome.last_tick)
     about = {"counts": outcome.chronicle.counts()}
-    return outcome, verdict_file(judge(scenario.registry, course), course, about)
+    return outcome, verdict_file(judge(scenario.registry, course), Marks(), course, about)
 
 
 @pytest.mark.parametrize("name", NAMES)

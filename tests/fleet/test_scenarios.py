@@ -15,7 +15,7 @@ import pytest
 
 from desk.demo.score import score
 from tests.servers import Server, mosquitto
-from tests.service import Service, a_service
+from tests.service import Service, a_service, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.fleet]
 
@@ -29,12 +29,17 @@ SEEDS = {
     "dst-night": range(1, 3),
     "dst-night-spring": range(1, 3),
     "makeup-week": range(1, 2),
+    "copied-tags": range(1, 4),
 }
 RUNS = [(scenario, seed) for scenario, seeds in SEEDS.items() for seed in seeds]
-HURT = ("normal-day", "offline-burst", "bad-night", "wrong-clocks", "found-later")
+HURT = (
+    *("normal-day", "offline-burst", "bad-night", "wrong-clocks", "found-later"),
+    "copied-tags",
+)
 PLAY_S = 120.0
 OVERDUE, AMENDED = "checkpoint.overdue", "round.amended"
 MOVED = ("ahead", "slow", "uptime")
+REPLAYED, UNPROVEN = "checkin.replayed", "checkin.unproven"
 
 
 def a_registry(scenario: str) -> bytes:
@@ -42,6 +47,14 @@ def a_registry(scenario: str) -> bytes:
     return subprocess.run(
         [str(SIMULATOR), "registry", scenario], capture_output=True, check=True, timeout=30
     ).stdout
+
+
+def its_tags(scenario: str) -> dict[str, Any]:
+    """The tags of the scenario that prove presence, and the master key of their keys."""
+    told = subprocess.run(
+        [str(SIMULATOR), "tags", scenario], capture_output=True, check=True, timeout=30
+    ).stdout
+    return json.loads(told)
 
 
 @contextmanager
@@ -87,6 +100,18 @@ def assert_equals_truth(service: Service, folder: Path, summary: dict[str, Any])
     # a service that was behind may know better before it looks, and then never raises it
     assert withdrawn <= set(told["withdrawn"])
     assert_times_equal_truth(service, folder)
+    assert_marks_equal_truth(service, told["marks"])
+
+
+def assert_marks_equal_truth(service: Service, told: dict[str, list[str]]) -> None:
+    """Copies of messages, of tags, and taps told later than they were: each found, and no other."""
+    until(lambda: service.value("SELECT count(*) FROM doubt") == 0, "doubts are resolved")
+    held = {REPLAYED: set(), UNPROVEN: set()}
+    for event in service.listing("event", "list"):
+        asks_for_proof = event["kind"] == REPLAYED or "proof" in event["data"]
+        if event["kind"] in held and asks_for_proof and event["state"] != "resolved":
+            held[event["kind"]].add(event["subject"])
+    assert held == {REPLAYED: set(told["replayed"]), UNPROVEN: set(told["unproven"])}
 
 
 def assert_times_equal_truth(service: Service, folder: Path) -> None:
@@ -122,7 +147,13 @@ def play(
     hurt: Callable[[Service, random.Random, threading.Event], None] | None = None,
 ) -> None:
     """One run; `hurt` does its worst beside it until the event is set."""
-    with a_service(folder, broker.port, a_registry(scenario), clock="mqtt") as service:
+    tags = its_tags(scenario)
+    keys = {"tag_master_keys": tags["master_keys"]} if tags["master_keys"] else {}
+    document = a_registry(scenario)
+    with a_service(folder, broker.port, document, start=False, clock="mqtt", **keys) as service:
+        for uid in tags["tags"]:
+            assert service.command("tag", "enroll", uid).returncode == 0
+        service.start()
         with playing(folder, broker.port, scenario, seed) as simulator:
             over = threading.Event()
             worst = threading.Thread(
@@ -142,6 +173,11 @@ def play(
         assert service.stop() == 0
         assert "rule.raised" not in service.log
         assert "message.unhandled" not in service.log
+        if keys:
+            truth = json.loads((folder / "truth" / "verdicts.json").read_text())["marks"]
+            assert truth["replayed"]
+            assert truth["unproven"]
+            assert tags["master_keys"].removeprefix("1=") not in service.log.lower()
 
 
 @pytest.mark.parametrize(("scenario", "seed"), RUNS)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from firmware_sim.arrival import Claim, Dated, Post, Word
+from firmware_sim.arrival import Claim, Dated, How, Post, Word
 from firmware_sim.guards import Act, Omission
 from firmware_sim.oracle import Course, Verdicts, Visit
+from firmware_sim.proofs import Marks
 from firmware_sim.wire import Kind, Moment, Publication, Record
 
 
@@ -185,8 +186,10 @@ def write(folder: Path, facts: Iterable[Mapping[str, object]], verdicts: object)
     (folder / "verdicts.json").write_text(text + "\n", encoding="utf-8")
 
 
-def verdict_file(verdicts: Verdicts, course: Course, about: Mapping[str, object]) -> dict[str, Any]:
-    """`verdicts.json` as a value: rounds by id, overdue stretches, and a summary by verdict."""
+def verdict_file(
+    verdicts: Verdicts, marks: Marks, course: Course, about: Mapping[str, object]
+) -> dict[str, Any]:
+    """`verdicts.json` as a value: rounds by id, overdue stretches, marks, a summary by verdict."""
     rounds = {id_: asdict(verdict) for id_, verdict in sorted(verdicts.rounds.items())}
     summary = Counter(verdict.verdict for verdict in verdicts.rounds.values())
     names = ("completed", "incomplete", "missed", "unknown")
@@ -197,6 +200,7 @@ def verdict_file(verdicts: Verdicts, course: Course, about: Mapping[str, object]
         "rounds": rounds,
         "overdue": list(verdicts.overdue),
         "withdrawn": list(verdicts.withdrawn),
+        "marks": asdict(marks),
         "summary": {
             **{name: summary[name] for name in names},
             "rounds": len(rounds),
@@ -219,6 +223,11 @@ def _visit(told: Told) -> Visit:
         at=told.record.at if dated is None else dated.at,
         delivered=told.delivered,
         counts_late=dated is not None and dated.how.counts_late,
+        id=told.id,
+        tag=str(told.record.members.get("tag")),
+        told=told.record.at,
+        sure=dated is not None and dated.how is not How.UNPROVEN,
+        counter=told.act.counter,
     )
 
 

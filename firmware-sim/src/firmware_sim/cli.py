@@ -24,6 +24,7 @@ from firmware_sim.handheld import Battery, Fitting, Habits, Handheld
 from firmware_sim.link import Login, RefusedError, parse_url
 from firmware_sim.oracle import judge
 from firmware_sim.plans import PlanError
+from firmware_sim.proofs import counting, marks, proving_tags
 from firmware_sim.reading import built_in, load
 from firmware_sim.scenario import Scenario, ScenarioError
 from firmware_sim.solo import COURSE, Outing, Solo, at_scale
@@ -153,6 +154,18 @@ def devices(scenario: Annotated[str, typer.Argument(help="A scenario's name or f
 
 
 @app.command()
+def tags(scenario: Annotated[str, typer.Argument(help="A scenario's name or file.")]) -> None:
+    """Print the master key and the UIDs of the tags that prove presence, as JSON."""
+    played = load(scenario)
+    master = played.tag_master
+    told = {
+        "master_keys": None if master is None else f"1={master.hex()}",
+        "tags": sorted(proving_tags(played.registry)) if master else [],
+    }
+    typer.echo(json.dumps(told))
+
+
+@app.command()
 def scenarios() -> None:
     """List the built-in scenarios."""
     for name in built_in():
@@ -203,7 +216,9 @@ def _finish(
         "timezone": str(scenario.zone),
         "counts": outcome.chronicle.counts(),
     }
-    file = verdict_file(judge(scenario.registry, course), course, about)
+    counted = replace(course, visits=counting(scenario.registry, course.visits))
+    found = marks(scenario.registry, course.visits)
+    file = verdict_file(judge(scenario.registry, counted), found, course, about)
     if out is not None:
         write(out, outcome.chronicle.lines(outcome.doings.omissions), file)
     summary = {

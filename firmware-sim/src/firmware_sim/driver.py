@@ -19,6 +19,7 @@ from firmware_sim.guards import Act, Do, Doings, walk
 from firmware_sim.handheld import Battery, Fitting, Habits, Handheld
 from firmware_sim.link import Link, LinkDownError
 from firmware_sim.plans import occasions
+from firmware_sim.proofs import sign
 from firmware_sim.scenario import Make, Scenario
 from firmware_sim.tally import Tally
 from firmware_sim.wire import CLOCK_TOPIC, Publication, encode_tick
@@ -135,7 +136,7 @@ class Driver:
         self._watch = watch
         self._tally = Tally()
         self._chronicle = Chronicle(scenario.zone)
-        self._doings = walk(scenario, manner.seed)
+        self._doings = sign(scenario, walk(scenario, manner.seed))
         self._now = scenario.starts if manner.ticking else _wall()
         self._first = self._now
         self._agenda = _agenda(scenario, self._doings, self._now)

@@ -40,7 +40,10 @@ ORDER = {do: place for place, do in enumerate(Do)}
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """One thing done at `at` (ms). `label` names it, `refers` names an earlier one of these."""
+    """One thing done at `at` (ms). `label` names it, `refers` names an earlier one of these.
+
+    `bare`, `again`, `tapped`: see `scenario.Read`; `counter`: which tap of its tag a read tells.
+    """
 
     at: int
     do: Do
@@ -52,6 +55,10 @@ class Act:
     label: str | None = None
     refers: str | None = None
     what: str | None = None
+    bare: bool = False
+    again: bool = False
+    tapped: int | None = None
+    counter: int | None = None
 
     @property
     def order(self) -> tuple[int, int, str]:
@@ -302,6 +309,9 @@ def _said(scenario: Scenario) -> Iterator[Act]:
             checkpoint=read.checkpoint,
             members={"tag": read.tag},
             what=None if read.checkpoint else "unknown-tag",
+            bare=read.bare,
+            again=read.again,
+            tapped=read.tapped,
         )
 
 

@@ -16,7 +16,9 @@ from firmware_sim.plans import Occasion, Registry, occasions, utc_text
 class Visit:
     """A tag of a checkpoint was read at `at`, as far as that can be known of its clock.
 
-    `delivered` is None if it never arrived. `counts_late`: the time is trusted.
+    `delivered` is None if it never arrived. `counts_late`: the time is trusted. `counter`: which
+    tap of its tag it tells, None for a bare number; `told`: the device's own time; `sure`: `at`
+    stands on something.
     """
 
     site: str
@@ -25,6 +27,11 @@ class Visit:
     at: int
     delivered: int | None
     counts_late: bool = True
+    id: str = ""
+    tag: str = ""
+    told: int = 0
+    sure: bool = True
+    counter: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,11 +25,12 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A place and the tags that stand for it."""
+    """A place and the tags that stand for it; `proof` where a bare number does not suffice."""
 
     id: str
     name: str
     tags: tuple[str, ...]
+    proof: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +210,12 @@ def _days(zone: ZoneInfo, since: int, until: int) -> Iterator[dt.date]:
 
 def _site(raw: Mapping[str, Any]) -> Site:
     checkpoints = [
-        Checkpoint(id=c["id"], name=str(c.get("name", c["id"])), tags=tuple(c.get("tags") or ()))
+        Checkpoint(
+            id=c["id"],
+            name=str(c.get("name", c["id"])),
+            tags=tuple(c.get("tags") or ()),
+            proof=c.get("proof"),
+        )
         for c in raw.get("checkpoints") or ()
     ]
     return Site(

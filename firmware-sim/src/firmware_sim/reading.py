@@ -144,6 +144,7 @@ class _Reader:
             rubbish=self._each("garbage", self._garbage),
             strangers=tuple(self._strangers),
             marker=top.maybe("marker", span_of),
+            tag_master=top.maybe("tag_master", _key),
             shift=round(self.shift.total_seconds() * 1000),
         )
         top.done()
@@ -247,7 +248,16 @@ class _Reader:
             self._checkpoint(checkpoint, site, table.where)
             tag = self.registry.sites[site].checkpoints[checkpoint].tags[0]
         at = table.take("at", self.instant)
-        return Read(device=device, at=at, checkpoint=checkpoint, tag=tag, site=site)
+        return Read(
+            device=device,
+            at=at,
+            checkpoint=checkpoint,
+            tag=tag,
+            site=site,
+            bare=table.take("bare", _flag, False),
+            again=table.take("again", _flag, False),
+            tapped=table.maybe("tapped", self.instant),
+        )
 
     def _skip(self, table: _Table) -> Skip:
         site = table.take("site", self.site)
@@ -399,6 +409,16 @@ def _flag(value: object, where: str) -> bool:
     if not isinstance(value, bool):
         raise ScenarioError(f"{where}: true or false was expected, not {value!r:.40}")
     return value
+
+
+def _key(value: object, where: str) -> bytes:
+    try:
+        key = bytes.fromhex(_text(value, where))
+    except ValueError:
+        key = b""
+    if len(key) != 16:
+        raise ScenarioError(f"{where}: a master key is written as 32 hex digits")
+    return key
 
 
 def _chance(value: object, where: str) -> float:

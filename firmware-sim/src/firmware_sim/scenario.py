@@ -83,13 +83,20 @@ class HazardCase:
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """One read at an exact instant, beside the guards' rounds."""
+    """One read at an exact instant, beside the guards' rounds.
+
+    Of a tag that proves presence: `bare`, a copy of its number; `again`, a copy of the last message
+    told of it; `tapped`, when it truly was tapped, where that was before.
+    """
 
     device: str
     at: int
     checkpoint: str | None
     tag: str
     site: str
+    bare: bool = False
+    again: bool = False
+    tapped: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +162,7 @@ class Scenario:
 
     `marker`: how long after an instant at which something was said the next tick follows (ms), as
     the service's own markers would; None: with the next instant of interest, which may be hours.
+    `tag_master`: the master key of tags that prove presence.
     """
 
     name: str
@@ -181,4 +189,5 @@ class Scenario:
     rubbish: tuple[Rubbish, ...] = ()
     strangers: tuple[str, ...] = ()
     marker: int | None = None
+    tag_master: bytes | None = None
     shift: int = 0

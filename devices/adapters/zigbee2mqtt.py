@@ -89,7 +89,7 @@ def _state(heard: Foreign, name: str) -> tuple[Said, ...]:
     said = members.an_object(heard)
     if isinstance(said, Bad):
         return (said,)
-    action = said.get("action")
+    action = str(said.get("action"))
     battery = members.percent(said.get("battery"))
     status = () if battery is None else (Status(online=True, bat=battery),)
     when = _when(said)
@@ -97,7 +97,7 @@ def _state(heard: Foreign, name: str) -> tuple[Said, ...]:
         return (Call(key=members.key(heard, when, "call"), when=when), *status)
     tag = members.tag(name)
     if action in PRESSES and tag is not None:
-        key = members.key(heard, when, str(action))
+        key = members.key(heard, when, action)
         return (Read(key=key, when=when, tag=tag, via=Via.BUTTON, bat=battery), *status)
     return status or (Ignored(why="telemetry without a call"),)
 

@@ -51,7 +51,7 @@ def _columns(look: "Look") -> "list[Column]":
         Column(en="checkpoint", zh="点位", cell=place),
         Column(en="person", zh="人员", cell=person),
         Column(en="device", zh="设备", cell=lambda row: row.device),
-        Column(en="seq", zh="序号", cell=lambda row: str(row.seq), right=True),
+        Column(en="seq", zh="序号", cell=_number, right=True),
         Column(en="proof", zh="证明", cell=lambda row: _proof(look, row)),
         Column(en="received", zh="收到", cell=lambda row: _lag(look, row)),
     ]
@@ -64,6 +64,13 @@ def _proof(look: "Look", row: Any) -> str:
     if row.proof == "proven":
         return "✓"
     return "✗ 重放" if row.proof == "replayed" and look.lang == "zh" else f"✗ {row.proof}"
+
+
+def _number(row: Any) -> str:
+    """The device's count; of a reader that does not count, nothing that a person could use."""
+    from devices.adapters.heard import NUMBERED
+
+    return "–" if row.seq >= NUMBERED else str(row.seq)
 
 
 def _when(look: "Look", row: Any) -> str:

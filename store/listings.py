@@ -402,6 +402,8 @@ _DEVICE = select(
     SITE.c.timezone,
     NODE.c.slug.label("grid"),
     DEVICE.c.protocol,
+    DEVICE.c.address,
+    CHECKPOINT.c.slug.label("checkpoint"),
     STATE.c.online,
     STATE.c.turned_at,
     STATE.c.heard_at,
@@ -419,6 +421,7 @@ _DEVICE = select(
     DEVICE.c.retired_at,
 ).select_from(
     DEVICE.outerjoin(SITE, SITE.c.id == DEVICE.c.site_id)
+    .outerjoin(CHECKPOINT, CHECKPOINT.c.id == DEVICE.c.checkpoint_id)
     .outerjoin(NODE, NODE.c.id == DEVICE.c.node_id)
     .outerjoin(STATE, STATE.c.device_id == DEVICE.c.id)
 )

@@ -200,6 +200,8 @@ class DeviceRow:
     site: str | None
     grid: str | None
     protocol: str
+    address: str | None
+    checkpoint: str | None
     state: str
     state_since_at: Instant | None
     online: bool | None

@@ -19,10 +19,14 @@ class Totals:
 
 
 class Health:
-    """One per instance. Its reasons are words for the operator."""
+    """One per instance. Its reasons are words for the operator.
+
+    `batches`: what the pipeline has committed and acknowledged so far.
+    """
 
     def __init__(self) -> None:
         self.totals = Totals()
+        self.batches = 0
         self.lag_ms = 0
         self.outbox = 0
         self._why: dict[str, str] = {

@@ -111,6 +111,7 @@ class Pipeline:
         if committed is None:
             return
         self._source.acknowledge([delivery for delivery, _ in read])
+        self._health.batches += 1
         self._health.counted(len(read), committed)
         self._on_committed(committed)
 

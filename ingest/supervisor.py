@@ -53,10 +53,10 @@ class Supervisor:
         """
         seen = -1
         while True:
-            received, why = health.totals.received, health.unready
+            batches, why = health.batches, health.unready
             words = [f"STATUS={'; '.join(why) or 'ready'}"]
-            if received != seen or why or not marked:
+            if batches != seen or why or not marked:
                 words.append("WATCHDOG=1")
-            seen = received
+            seen = batches
             self.tell(*words)
             await asyncio.sleep(TELL_S if self._watchdog_s is None else self._watchdog_s / PINGS)

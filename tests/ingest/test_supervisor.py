@@ -75,9 +75,25 @@ async def test_a_pipeline_that_gets_on_feeds_the_watchdog(listener: Listener) ->
     telling = asyncio.create_task(supervisor.keep_told(health, marked=True))
     for _ in range(3):
         listener.heard()
-        health.counted(1, Committed())
+        health.batches += 1
         await asyncio.sleep(WATCHDOG_S)
         assert any("WATCHDOG=1" in words for words in listener.heard())
+    telling.cancel()
+
+
+async def test_a_phone_that_posts_is_no_sign_of_the_pipelines_life(listener: Listener) -> None:
+    """What comes in beside the broker is counted, and does not hide a pipeline that hangs."""
+    health = ready()
+    telling = asyncio.create_task(
+        Supervisor(str(listener.path), WATCHDOG_S).keep_told(health, marked=True)
+    )
+    await asyncio.sleep(WATCHDOG_S / 2)
+    listener.heard()
+    health.counted(1, Committed())
+    await asyncio.sleep(WATCHDOG_S)
+    told = listener.heard()
+    assert told
+    assert not any("WATCHDOG=1" in words for words in told)
     telling.cancel()
 
 

@@ -327,7 +327,7 @@ class _Batch:
     def _prove(self, taken: Taken, row: EntryRow, proved: Proved) -> None:
         """Keep what it proves; a tap that was told before may be another read's from now on."""
         for rival in taps.keep(self._connection, row, proved):
-            self._touch(rival.site_id, rival.checkpoint_id, rival.told_at)
+            self._touch(rival.site_id, rival.checkpoint_id, rival.at)
         if proved.proof is Proof.PROVEN:
             self._writer.marks.tapped(row, proved)
         if proved.asked is not None and proved.proof is not Proof.PROVEN:

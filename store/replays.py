@@ -1,14 +1,13 @@
 """Replays as the ledger keeps them: looked at again where a doubt says so, over all devices.
 
-What a doubt may have changed are the reads of the same tag from then on, and those of the same tap;
-all of them are compared, whatever their site. What was before is one row: the highest counter.
+What a doubt may have changed are the reads of the same taps, and those of the tag within reach
+after it; they are compared with all within reach before them, whatever their site.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Identity, Instant
@@ -17,10 +16,11 @@ from rules.events import Notice
 from rules.marks import Mark, MarkKind, Seen
 from rules.oddities import marked, unmarked
 from rules.promises import Trust
-from rules.replays import SLACK_MS, Tapped, highest, replays
+from rules.replays import REACH_MS, Tapped, replays
 from store.enrolments import ENROLMENT
 from store.evidence import ARRIVAL, CHECKPOINT, CORRECTION, DEVICE, ENTRY, PERSON, trust_of
 from store.obligations import SITE
+from store.prepared import Prepared
 from store.tables import Mark as MarkTable
 from store.taps import TAP
 
@@ -60,6 +60,14 @@ _TAPS: Select[Any] = (
 )
 
 
+_KIND = MarkKind.REPLAYED
+_STOOD = Prepared(
+    select(MARK.c.at, MARK.c.data).where(
+        MARK.c.entry_id == bindparam("entry"), MARK.c.kind == _KIND.value
+    )
+)
+
+
 def look(connection: Connection, site_id: int, since: Instant, until: Instant) -> list[Notice]:
     """Mark what replays the taps that were read at a site in [since, until] show, or refute."""
     if connection.execute(select(ENROLMENT.c.id).limit(1)).first() is None:
@@ -84,55 +92,65 @@ def _read_at(
 
 
 def _look(connection: Connection, enrolment: int, doubted: Sequence[Row[Any]]) -> list[Notice]:
+    """What these may have changed: reads of the same taps, and those within reach behind them."""
     of_it = _TAPS.where(TAP.c.enrolment_id == enrolment)
-    counters = {row.ctr for row in doubted}
-    same = connection.execute(of_it.where(TAP.c.ctr.in_(counters))).all()
-    since = min(min(row.at, row.told_at, _at(row)) for row in same)
+    same = [
+        row
+        for some in _batches({row.ctr for row in doubted})
+        for row in connection.execute(of_it.where(TAP.c.ctr.in_(some)))
+    ]
+    times = sorted({at for row in same for at in (row.at, row.told_at, _at(row))})
     for row in same:  # a third time may have been found since it was written
         right = update(TAP).where(TAP.c.entry_id == row.id, TAP.c.at != _at(row))
         connection.execute(right.values(at=_at(row)))
-    near = connection.execute(of_it.where(TAP.c.at >= since - 2 * SLACK_MS)).all()
-    lowest = min(row.ctr for row in near)
-    earlier = of_it.where(TAP.c.at < since - 2 * SLACK_MS, TAP.c.ctr > lowest)
-    before = _highest(connection.execute(earlier.order_by(TAP.c.ctr.desc())))
-    asked = {row.id: row for row in near if _at(row) >= since}
-    ids = {_identity(row): row.id for row in asked.values()}
-    found = replays(map(_tapped, near), before)
-    here = {ids[mark.read.identity]: mark for mark in found if mark.read.identity in ids}
-    return _changes(connection, asked, here)
+    notices: list[Notice] = []
+    for since, until in _spans(times):
+        last = until + REACH_MS
+        here = TAP.c.at.between(since - REACH_MS, last)
+        told = select(TAP.c.ctr).where(TAP.c.enrolment_id == enrolment, here)
+        near = connection.execute(of_it.where(TAP.c.ctr.in_(told))).all()
+        asked = {_identity(row): row for row in near if since <= _at(row) <= last}
+        found = replays(map(_tapped, near))
+        marks = {mark.read.identity: mark for mark in found if mark.read.identity in asked}
+        notices += _changes(connection, asked, marks)
+    return notices
 
 
-def _highest(rows: Iterable[Row[Any]]) -> Tapped | None:
-    """Of rows by falling counter: no further than is needed."""
-    walk = map(_tapped, rows)
-    first = next((tap for tap in walk if tap.sure), None)
-    if first is None:
-        return None
-    return highest([first, *takewhile(lambda tap: tap.ctr == first.ctr, walk)])
+def _batches(counters: Iterable[int], size: int = 500) -> Iterator[list[int]]:
+    """So many at once as a statement may hold."""
+    some = sorted(counters)
+    yield from (some[start : start + size] for start in range(0, len(some), size))
+
+
+def _spans(times: Sequence[Instant]) -> Iterator[tuple[Instant, Instant]]:
+    """Times within reach of each other are looked at together."""
+    since = until = times[0]
+    for at in times[1:]:
+        if at - until > REACH_MS:
+            yield since, until
+            since = at
+        until = at
+    yield since, until
 
 
 def _changes(
-    connection: Connection, asked: dict[int, Row[Any]], here: dict[int, Mark]
+    connection: Connection, asked: Mapping[str, Row[Any]], here: Mapping[str, Mark]
 ) -> list[Notice]:
     """Write what is marked now, take away what is refuted; what is to be told of both."""
-    kind = MarkKind.REPLAYED
-    of_kind = (MARK.c.kind == kind.value) & MARK.c.entry_id.in_(asked)
-    stood = {row.entry_id: row for row in connection.execute(select(MARK).where(of_kind))}
-    notices = []
-    for entry in sorted(stood.keys() - here.keys()):
-        row = stood[entry]
-        same = (MARK.c.entry_id == entry) & (MARK.c.kind == kind.value)
-        connection.execute(delete(MARK).where(same))
-        told = asked[entry]
-        notices.append(unmarked(told.site, kind, _identity(told), row.at, row.data))
-    for entry in sorted(here):
-        notice = marked(asked[entry].site, here[entry])
-        values = {"site_id": asked[entry].site_id, "at": notice.at, "data": dict(notice.data)}
-        new = upsert(MARK).values(entry_id=entry, kind=kind.value, **values)
-        connection.execute(
-            new.on_conflict_do_update(index_elements=["entry_id", "kind"], set_=values)
-        )
-        notices.append(notice)
+    notices: list[Notice] = []
+    for identity, row in sorted(asked.items()):
+        stood = _STOOD.first(connection, entry=row.id)
+        if identity in here:
+            notice = marked(row.site, here[identity])
+            values = {"site_id": row.site_id, "at": notice.at, "data": dict(notice.data)}
+            new = upsert(MARK).values(entry_id=row.id, kind=_KIND.value, **values)
+            keys = ["entry_id", "kind"]
+            connection.execute(new.on_conflict_do_update(index_elements=keys, set_=values))
+            notices.append(notice)
+        elif stood is not None:
+            same = (MARK.c.entry_id == row.id) & (MARK.c.kind == _KIND.value)
+            connection.execute(delete(MARK).where(same))
+            notices.append(unmarked(row.site, _KIND, identity, *stood))
     return notices
 
 

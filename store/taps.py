@@ -7,16 +7,17 @@ whatever time they tell: else whoever copied a message could take a visit from t
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Integer, bindparam, insert, literal_column, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, literal_column, select, update
 
 from devices.ids import Instant
 from devices.proofs import Proof, Proved
 from store.entries import EntryRow
 from store.prepared import Prepared
-from store.tables import Device, Doubt, Entry, Site, TagEnrolment, Tap
+from store.tables import Correction, Device, Doubt, Entry, Site, TagEnrolment, Tap
 
 TAP = Tap.__table__  # type: ignore[attr-defined]
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
+CORRECTION = Correction.__table__  # type: ignore[attr-defined]
 DEVICE = Device.__table__  # type: ignore[attr-defined]
 SITE = Site.__table__  # type: ignore[attr-defined]
 DOUBT = Doubt.__table__  # type: ignore[attr-defined]
@@ -37,8 +38,9 @@ REPLAYED = literal_column(REPLAYED_SQL, Integer)
 
 _WRITE = Prepared(insert(TAP), columns=("entry_id", "proof", "enrolment_id", "ctr", "at"))
 _SAME = Prepared(
-    select(ENTRY.c.site_id, ENTRY.c.checkpoint_id, ENTRY.c.at)
+    select(ENTRY.c.site_id, ENTRY.c.checkpoint_id, func.coalesce(CORRECTION.c.at, ENTRY.c.at))
     .join(TAP, TAP.c.entry_id == ENTRY.c.id)
+    .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
     .where(
         TAP.c.enrolment_id == bindparam("enrolment"),
         TAP.c.ctr == bindparam("ctr"),
@@ -48,11 +50,11 @@ _SAME = Prepared(
 
 
 class Rival(NamedTuple):
-    """Where and when another read told the same tap."""
+    """Where and when another read told the same tap; `at` as it holds."""
 
     site_id: int
     checkpoint_id: int | None
-    told_at: Instant
+    at: Instant
 
 
 def keep(connection: Connection, row: EntryRow, proved: Proved) -> tuple[Rival, ...]:

@@ -18,6 +18,9 @@ from firmware_sim.suntags import SunTag
 APART = 60_000
 """How far two right clocks may be apart, in ms, before a tag's counter speaks against them."""
 
+REMEMBERED = 3 * 86_400_000
+"""How long, in ms, a tap speaks against those that are dated after it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
@@ -109,7 +112,7 @@ def _after(one: Visit, other: Visit) -> bool:
 def _before_its_time(one: Visit, other: Visit) -> bool:
     """Whether `other`, earlier and by a right clock, counted higher already."""
     higher = (other.counter or 0) > (one.counter or 0)
-    return higher and other.sure and one.at - other.at > APART
+    return higher and other.sure and APART < one.at - other.at <= REMEMBERED
 
 
 def _asks(registry: Registry, visit: Visit) -> bool:

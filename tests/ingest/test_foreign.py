@@ -167,6 +167,43 @@ def test_one_read_told_twice_is_one_entry(bench):
     assert (first.accepted, second.duplicate) == (1, 1)
 
 
+def test_order_and_batches_do_not_matter(tmp_path):
+    """Law 3: of what came between two markers the ledger holds the same, in whatever order, in
+    however many batches, however often."""
+
+    def kept(folder: Path, order: tuple[int, ...], together: bool) -> list[tuple[Any, ...]]:
+        folder.mkdir()
+        with a_bench(folder, document()) as bench:
+            bench.take(marker(bench.at))
+            bench.at += 400
+            at = bench.at // 1_000
+            enter = {"_type": "transition", "event": "enter", "desc": "lab", "tst": at}
+            said = [
+                delivery(SENSOR, sensor(local(bench.at))),
+                delivery(TAG, GATE.encode()),
+                delivery(EVENT, enter),
+                delivery(UPLINK, {"deduplicationId": "a", "object": {"tag": GATE}}),
+                delivery(ZIGBEE, {"action": "emergency"}),
+            ]
+            batches = [order] if together else [(index,) for index in order]
+            for batch in batches:
+                bench.take(*(said[index] for index in batch))
+            bench.take(marker(bench.at + 600))
+            return sorted(bench.rows(LASTING))
+
+    orders = [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 0, 4, 2, 1, 3, 3)]
+    every = [
+        kept(tmp_path / f"{number}-{together}", order, together)
+        for number, order in enumerate(orders)
+        for together in (True, False)
+    ]
+    assert len(every[0]) == 5
+    assert all(found == every[0] for found in every)
+
+
+LASTING = "SELECT device_id, seq, at, sent, tag, checkpoint_id, digest, body FROM entry"
+
+
 def test_nobody_waits_for_a_receipt(bench):
     """Readers that keep nothing are sent no receipts and have no coverage, whatever they say."""
     done = bench.take(

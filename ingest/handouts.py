@@ -28,8 +28,9 @@ log = structlog.get_logger()
 
 PAGE = 50
 """Sites looked at, and told, together."""
-RESTS = 3
-"""How much longer than a page took it rests: verdicts and check-ins go first."""
+RESTS, RESTS_OTHERS = 3, 9
+"""How much longer than a page took it rests, after visited sites and after others, which are told
+well ahead: verdicts and check-ins go first."""
 TAKEN_WITHIN_S = 10.0
 RETRY_S = 1.0
 PUSH_BACK_MS = 300_000
@@ -80,10 +81,26 @@ class Handouts:
             if self._known is None:
                 continue
             await self._gather()
-            while page := self._next_page():
-                begun = monotonic()
-                await self._tell(page)
-                await asyncio.sleep(RESTS * (monotonic() - begun))
+            while self._visited or self._others:
+                visited, begun = bool(self._visited), monotonic()
+                if not (self._source.connected and await self._tell(self._next_page())):
+                    await asyncio.sleep(RETRY_S)
+                    continue
+                took = monotonic() - begun
+                await (asyncio.sleep(RESTS * took) if visited else self._rest(RESTS_OTHERS * took))
+
+    async def _rest(self, seconds: float) -> None:
+        """Rest, but for no longer than until somebody has visited a checkpoint."""
+        self._some.clear()
+        ends = monotonic() + seconds
+        while not self._visited and (left := ends - monotonic()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self._some.wait()
+            except TimeoutError:
+                break
+            self._some.clear()
+        self._some.set()
 
     async def _gather(self) -> None:
         """Queue the sites that time, the registry or the broker want looked at."""
@@ -107,7 +124,8 @@ class Handouts:
             del queue[site_id]
         return page
 
-    async def _tell(self, sites: Sequence[int]) -> None:
+    async def _tell(self, sites: Sequence[int]) -> bool:
+        """Look at sites and tell their devices; False where the broker did not take all of it."""
         now = self._clock.now()
         looked = await self._ledger.read(lambda c: self._look(c, sites, now))
         for desk in looked:
@@ -116,8 +134,7 @@ class Handouts:
                 self._wake_of[desk.site_id] = desk.wake
                 heappush(self._wakes, (desk.wake, desk.site_id))
         changes = [change for desk in looked for change in desk.changes]
-        if changes:
-            await self._send(changes, now)
+        return not changes or await self._send(changes, now)
 
     def _look(self, connection: Connection, sites: Sequence[int], now: Instant) -> list[Desk]:
         looked = []
@@ -132,7 +149,7 @@ class Handouts:
                 looked.append(Desk(site_id=site_id, changes=(), left=frozenset(), wake=again))
         return looked
 
-    async def _send(self, changes: Sequence[Change], now: Instant) -> None:
+    async def _send(self, changes: Sequence[Change], now: Instant) -> bool:
         sendings = [
             (change, self._source.publish(change.topic, change.payload, qos=1, retain=True))
             for change in changes
@@ -149,4 +166,4 @@ class Handouts:
             kept = frozenset(taken)
             self._others |= {c.site_id: None for c in changes if c not in kept}
             log.warning("handout.not_taken", devices=len(changes) - len(taken))
-            await asyncio.sleep(RETRY_S)
+        return len(taken) == len(changes)

@@ -35,14 +35,18 @@ def next_change(opens: Instant, closes: Instant, now: Instant) -> Instant | None
     return closes if now < closes else None
 
 
-def sheet(promise: Obligation, plan: Plan, so_far: Verdict) -> Sheet:
-    """A round's checkpoints in the order of its route, each with whether it is done."""
+def sheet(promise: Obligation, plan: Plan, so_far: Verdict | None) -> Sheet:
+    """A round's checkpoints in the order of its route, each with whether it is done.
+
+    `so_far`: how it would stand if nobody came any more; None where nobody has come.
+    """
     terms = promise.terms
     asked: Mapping[str, int] = dict(terms.visits) if isinstance(terms, Round) else {}
-    seen = frozenset(so_far.visited)
+    seen = frozenset(so_far.visited if so_far else ())
+    visits: Mapping[str, int] = so_far.visits if so_far else {}
 
     def done(slug: str) -> bool:
-        return slug in seen and so_far.visits.get(slug, 0) >= asked.get(slug, 0)
+        return slug in seen and visits.get(slug, 0) >= asked.get(slug, 0)
 
     points = tuple(
         CheckpointToVisit(id=point.slug, name=point.name, done=done(point.slug))

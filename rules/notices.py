@@ -115,7 +115,7 @@ def alarm_over(
     return _over(_Occurrence(kind, site, subject, at), text, {**data, "ended": True})
 
 
-_RETIRED = Words("已停用", "was retired")
+_RETIRED = Words("已停用", "was taken out of service")
 _OVER = {
     EventKind.DEVICE_OFFLINE: Words("恢复在线", "is online again"),
     EventKind.DEVICE_BATTERY_LOW: Words("电量已恢复", "has been charged"),

@@ -51,8 +51,9 @@ class Limits:
 class Seen:
     """What is known of one device. Instants are ours.
 
-    `online`: its last word, None where it never said one, and `turned_at` since when. `sure_from`:
-    before it we could not hear, so that no silence counts. `told_at`: of the last status.
+    `retired`: or suspended, so that nobody waits for it. `online`: its last word, None where it
+    never said one, and `turned_at` since when. `sure_from`: before it we could not hear, so that no
+    silence counts. `told_at`: of the last status.
     """
 
     device: str

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import structlog
 from sqlalchemy import Connection, Integer, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import DBAPIError
 
 from devices.ids import Instant
 from rules.events import EventKind, EventState, Notice, gap_found, service_gap
@@ -25,6 +27,8 @@ from store.series.lines import DeviceGauge
 from store.tables import Device, DeviceAlarm, DeviceState, Entry, Outage, Site
 from store.workers import sure_from
 
+log = structlog.get_logger()
+
 DEVICE = Device.__table__  # type: ignore[attr-defined]
 STATE = DeviceState.__table__  # type: ignore[attr-defined]
 SITE = Site.__table__  # type: ignore[attr-defined]
@@ -34,6 +38,8 @@ ENTRY = Entry.__table__  # type: ignore[attr-defined]
 
 DIGEST = "digest"
 """Devices that did not come back with us, until the digest names them."""
+PUSH_BACK_MS = 300_000
+"""When a device whose look raised is looked at again; the others go on."""
 SETTLE_MS = 60_000
 """How long after the last of them the digest is told; and how long devices may take to come back
 before their absence is their own."""
@@ -46,6 +52,7 @@ class _Row(NamedTuple):
     device: str
     site: str | None
     retired_at: Instant | None
+    suspended_at: Instant | None
     heartbeat: int | None
     online: bool | None
     turned_at: Instant | None
@@ -65,9 +72,12 @@ class Page:
 
 
 def next_look(connection: Connection) -> Instant | None:
-    """The earliest instant at which a device wants to be looked at; 0 while a digest waits."""
+    """The earliest instant at which a device wants to be looked at.
+
+    0 while a digest waits, or an alarm of a device that was taken out of service meanwhile.
+    """
     waits = connection.execute(select(OUTBOX.c.id).where(OUTBOX.c.channel == DIGEST).limit(1))
-    if waits.first() is not None:
+    if waits.first() is not None or connection.execute(_OUT.limit(1)).first() is not None:
         return 0
     query = select(func.min(STATE.c.wake)).where(STATE.c.wake.is_not(None))
     return connection.execute(query).scalar()
@@ -89,17 +99,22 @@ def look_around(
     if _CUT.first(connection) is not None:
         return Page(more=False, told=0, turned=())
     ended = sure_from(connection, known)
+    connection.execute(update(STATE).where(STATE.c.device_id.in_(_OUT)).values(wake=0))
     rows = [_Row(*row) for row in _AWAKE.all(connection, known=known, most=limit)]
     told = 0
     turned = []
     for row in rows:
-        seen = _seen(row, ended)
-        open_ = _open(connection, row)
-        looked = look(seen, open_, limits, known)
-        _SLEEP.run(connection, device=row.id, wake=looked.wake)
-        if not looked.notices:
+        try:
+            seen = _seen(row, ended)
+            looked = look(seen, _open(connection, row), limits, known)
+            told += _tell(connection, row.id, looked, now, _channel(connection, seen, ended))
+        except DBAPIError:
+            raise
+        except Exception as error:  # one device's rows are that device's alone
+            log.exception("rollcall.raised", device=row.device, error=str(error))
+            _SLEEP.run(connection, device=row.id, wake=known + PUSH_BACK_MS)
             continue
-        told += _tell(connection, row.id, looked, now, _channel(connection, seen, ended))
+        _SLEEP.run(connection, device=row.id, wake=looked.wake)
         if (turn := _turn(seen, looked, known)) is not None:
             turned.append(turn)
     told += _close_digest(connection, now)
@@ -110,7 +125,7 @@ def _seen(row: _Row, sure_from: Instant) -> Seen:
     return Seen(
         device=row.device,
         site=row.site,
-        retired=row.retired_at is not None,
+        retired=row.retired_at is not None or row.suspended_at is not None,
         online=row.online,
         turned_at=row.turned_at,
         heard_at=row.heard_at,
@@ -247,7 +262,7 @@ def _close_digest(connection: Connection, now: Instant) -> int:
     connection.execute(delete(OUTBOX).where(mine))
     away = sorted({*gap.get("offline", ()), *(row.data["device"] for row in gathered)})
     names = ("rounds", "cause", "verdicts", "named", "singly")
-    kept = {name: gap[name] for name in names}
+    kept = {name: gap[name] for name in names if name in gap}
     digest = service_gap(gap["since"], gap["until"], **kept, offline=away)
     return raise_notices(connection, [digest], now)
 
@@ -265,6 +280,14 @@ def _last_gap(connection: Connection, now: Instant) -> Mapping[str, Any] | None:
     return found
 
 
+_OUT = (
+    select(ALARM.c.device_id)
+    .join(DEVICE, DEVICE.c.id == ALARM.c.device_id)
+    .where(
+        DEVICE.c.retired_at.is_not(None) | DEVICE.c.suspended_at.is_not(None),
+        ALARM.c.kind != EventKind.DEVICE_GAP.value,
+    )
+)
 _CUT = Prepared(select(OUTAGE.c.id).where(OUTAGE.c.until.is_(None)).limit(1))
 _AWAKE = Prepared(
     select(
@@ -272,6 +295,7 @@ _AWAKE = Prepared(
         DEVICE.c.slug,
         SITE.c.slug,
         DEVICE.c.retired_at,
+        DEVICE.c.suspended_at,
         DEVICE.c.heartbeat_ms,
         STATE.c.online,
         STATE.c.turned_at,

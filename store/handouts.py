@@ -125,8 +125,10 @@ def _sheets(
         promise = plans.promise(connection, row)
         # All of its reads: one whose clock is a moment ahead of ours was made none the less.
         reads = reads_for(connection, site_id, promise, promise.due)
-        known = Known(marker=now, siblings=siblings(connection, row, plans))
-        so_far = settle(promise, reads, known, min(now, promise.due - 1))
+        so_far = None
+        if reads:
+            known = Known(marker=now, siblings=siblings(connection, row, plans))
+            so_far = settle(promise, reads, known, min(now, promise.due - 1))
         found.append(sheet(promise, plans.owed_by(connection, row), so_far))
     return found, min(changes, default=None)
 

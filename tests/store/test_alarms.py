@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from rules.presence import AGAIN_MS, Limits
 from store import workers
-from store.alarms import SETTLE_MS, Page, look_around, look_at_all
-from store.database import writing
+from store.alarms import PUSH_BACK_MS, SETTLE_MS, Page, look_around, next_look
+from store.database import reading, writing
 from store.owngaps import FEW, OwnGap, close_gap
 from tests.ingest.bench import Bench, a_bench, delivery, marker, up
 from tests.ingest.school import DOCUMENT, GATE, checkin
@@ -89,7 +89,8 @@ def test_silence_is_told_by_the_heartbeat_and_shown_to_the_series(bench: Bench) 
     assert (point.device, point.at, point.online) == ("hh-100", since, False)
     assert bench.rows("SELECT at FROM event WHERE kind = 'device.offline'") == [(since,)]
     bench.at += MINUTE
-    bench.take(delivery(up("checkin", "hh-100"), checkin(1, bench.at, GATE)))
+    read = delivery(up("checkin", "hh-100"), checkin(1, bench.at, GATE))
+    bench.take(read, marker(bench.at))  # contacts are written with each marker
     page = look(bench)
     assert [point.online for point in page.turned] == [True]
     assert told(bench, "device.offline")[-1] == ("hh-100/b1", "resolved")
@@ -119,18 +120,41 @@ def test_a_change_of_firmware_is_noted(bench: Bench) -> None:
     assert noted == [("1.0", first), ("1.1", bench.at)]
 
 
-def test_a_retired_device_ends_what_was_open(bench: Bench) -> None:
-    """Its alarms are resolved once the registry says so."""
+@pytest.mark.parametrize("out", ["retired_at", "suspended_at"])
+def test_a_device_out_of_service_ends_what_was_open(bench: Bench, out: str) -> None:
+    """Its alarms are resolved though nothing is heard of it, and no new one begins."""
     bench.take(status(bat=5), status(online=False))
     bench.at += 2 * MINUTE
     look(bench)
     with writing(bench.ledger.engine) as connection:
-        connection.execute(text("UPDATE device SET retired_at = :at"), {"at": bench.at})
-        look_at_all(connection)
+        connection.execute(text(f"UPDATE device SET {out} = {bench.at}"))  # noqa: S608 - ours
+    bench.at += MINUTE
+    with reading(bench.ledger.engine) as connection:
+        assert next_look(connection) == 0
     look(bench)
     assert bench.rows("SELECT count(*) FROM device_alarm") == [(0,)]
     assert told(bench, "device.battery-low")[-1] == ("hh-1/b1", "resolved")
-    assert told(bench, "device.offline")[-1] == ("hh-1/b1", "resolved")
+    assert told(bench, "device.offline") == [("hh-1/b1", "open"), ("hh-1/b1", "resolved")]
+    with reading(bench.ledger.engine) as connection:
+        assert next_look(connection) is None
+
+
+def test_a_device_whose_look_raises_holds_up_no_other(bench: Bench) -> None:
+    """It is reported and pushed back; the others are told."""
+    bench.take(status(online=False), status("hh-2", online=False))
+    bench.at += 2 * MINUTE
+    with writing(bench.ledger.engine) as connection:
+        broken = text(
+            "INSERT INTO device_alarm (device_id, kind, subject, at, raised_at, data)"
+            " SELECT id, 'no.such-kind', 'x', 0, 0, '{}' FROM device WHERE slug = 'hh-1'"
+        )
+        connection.execute(broken)
+    look(bench)
+    assert told(bench, "device.offline") == [("hh-2/b1", "open")]
+    wakes = (
+        "SELECT wake FROM device_state s JOIN device d ON d.id = s.device_id WHERE slug = 'hh-1'"
+    )
+    assert bench.rows(wakes) == [(bench.at + PUSH_BACK_MS,)]
 
 
 def test_while_our_side_is_out_of_order_nobody_is_missing(bench: Bench) -> None:

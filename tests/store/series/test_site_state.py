@@ -98,6 +98,21 @@ def test_hazards_sos_and_devices(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
+    ("silent_ms", "deaf_until", "online"),
+    [(149_999, None, 1), (150_000, None, 0), (150_000, NOON - 1, 1), (10**9, NOON - 150_000, 0)],
+)
+def test_a_silent_device_is_not_online(
+    ledger: Ledger, silent_ms: int, deaf_until: int | None, online: int
+) -> None:
+    """From exactly 2.5 heartbeats on; while we could not hear, no silence counts."""
+    ledger.add(tables.Device, slug="hh-0109", site_id=1, heartbeat_ms=MINUTE)
+    ledger.add(tables.DeviceState, device_id=3, online=True, heard_at=NOON - silent_ms)
+    if deaf_until is not None:
+        ledger.add(tables.Outage, what="broker", since=NOON - HOUR, until=deaf_until)
+    assert state(ledger, NOON).devices_online == online
+
+
+@pytest.mark.parametrize(
     ("zone", "now", "began"),
     [
         ("Asia/Shanghai", "2026-09-01T00:00:00+08:00", "2026-09-01T00:00:00+08:00"),

@@ -149,7 +149,9 @@ def _placed(
     here = [(site, point) for site, point in found if point is not None]
     if isinstance(said, Read) and said.tag is None and not here:
         return Passed(protocol, "no checkpoint within its radius")
-    if not sites or (not here and len(sites) > 1):
+    # a call for help is told at the first of the sites rather than at none
+    nowhere = isinstance(said, Read) and not here and len(sites) > 1
+    if nowhere or not sites:
         why = "no site below its grid node has this" if sites else "it belonged to no site then"
         return Refused(None, device.slug, Reason.FOREIGN_SITE, why)
     site, point = min(here, key=_way) if here else (sites[0], None)
@@ -250,7 +252,7 @@ def _record(  # noqa: PLR0913, PLR0917  (what a message of ours is made of)
             sent=sent,
             tag=tag,
             via=said.via,
-            pos=said.pos,
+            pos=None if point is None else said.pos,  # where a phone is elsewhere is its owner's
             bat=said.bat,
             rssi=said.rssi,
         )

@@ -26,7 +26,10 @@ class Adapter(NamedTuple):
 
 
 _LEVEL = r"[^/+#\s$][^/+#\x00-\x1f]*"
-_PATH = rf"(?!patrol/){_LEVEL}(?:/{_LEVEL})*"
+_PATH = rf"{_LEVEL}(?:/{_LEVEL})*"
+_FREE = rf"(?!(?:patrol|tele|stat|cmnd|owntracks|application|zigbee2mqtt)(?:/|\Z)){_PATH}"
+"""Topics of a reader's own choice: not below a root of ours or of another source, whose devices its
+login could then speak for."""
 
 ADAPTERS: Mapping[str, Adapter] = {
     "tasmota": Adapter(
@@ -40,7 +43,7 @@ ADAPTERS: Mapping[str, Adapter] = {
     "esphome": Adapter(
         tags.esphome,
         ("{}/tag", "{}/status"),
-        re.compile(_PATH),
+        re.compile(_FREE),
         "its `topic_prefix`, as readers/gate-reader",
         ("{}/#",),
         ("{}/#",),
@@ -48,7 +51,7 @@ ADAPTERS: Mapping[str, Adapter] = {
     "home-assistant": Adapter(
         tags.home_assistant,
         ("{}/tag_scanned",),
-        re.compile(_PATH),
+        re.compile(_FREE),
         "what stands before /tag_scanned, as readers/0AFFD2",
         ("{}/tag_scanned",),
     ),

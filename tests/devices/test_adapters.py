@@ -241,3 +241,33 @@ def test_nothing_from_outside_raises(protocol, topic, payload, retained):
             assert msgspec.convert(msgspec.to_builtins(built), CheckIn) == built
         if isinstance(said, Status):
             assert msgspec.convert(msgspec.to_builtins(said), Status) == said
+
+
+@pytest.mark.parametrize(
+    ("protocol", "address", "good"),
+    [
+        ("tasmota", "tasmota_4A21B7", True),
+        ("tasmota", "a/b", False),
+        ("tasmota", "#", False),
+        ("esphome", "readers/gate", True),
+        ("esphome", "patrol", False),
+        ("esphome", "patrol/v1/s/hh-1/up", False),
+        ("esphome", "tele", False),
+        ("esphome", "television", True),
+        ("home-assistant", "owntracks/a", False),
+        ("home-assistant", "0AFFD2", True),
+        ("esphome", "$SYS", False),
+        ("esphome", "a/+/b", False),
+        ("owntracks", "guard17/phone", True),
+        ("owntracks", "guard17", False),
+        ("zigbee2mqtt", "hall/sos button", True),
+        ("chirpstack", "0102030405060708", True),
+        ("chirpstack", "010203040506070G", False),
+    ],
+)
+def test_an_address_gives_no_right_over_others(protocol, address, good):
+    """No address is a wildcard, or the root of our topics or of another source's."""
+    assert bool(table.ADAPTERS[protocol].address.fullmatch(address)) is good
+    if good:
+        for topics_of in table.rights(protocol, address):
+            assert not any(topic.startswith(("#", "+", "patrol")) for topic in topics_of)

@@ -239,12 +239,14 @@ def test_a_region_is_named_as_its_checkpoint(bench):
 
     def enter(name: str) -> Any:
         said = {"_type": "transition", "event": "enter", "desc": name, "tst": bench.at // 1_000}
-        return delivery(EVENT, said)
+        return delivery(EVENT, said | {"lat": 30.0012, "lon": 120.5801, "acc": 9})
 
     by_id, by_tag, other = bench.read(enter("gate"), enter(GATE), enter("cafe"))
     for item in (by_id, by_tag):
         assert bench.reader.picture.checkpoint(item.row.checkpoint_id).slug == "gate"
+        assert body(item)["pos"]["acc"] == 9
     assert other.unknown_tag
+    assert "pos" not in body(other)  # where a phone is otherwise is its owner's
     assert body(by_id)["time_source"] == "device"
 
 
@@ -327,6 +329,20 @@ def test_a_call_for_help_is_raised(bench):
     )
     assert (kind, severity, site) == ("sos.raised", "critical", SITE)
     assert bench.rows("SELECT battery, online FROM device_state WHERE battery = 12") == [(12, 1)]
+
+
+def test_a_call_is_told_even_where_nobody_knows_the_place(bench):
+    """A button of a grid node says no site: its call is told at one of them rather than at none."""
+    worn = document()
+    worn["devices"].append({"id": "worn", "grid": "bureau"} | BUTTON)
+    worn["sites"][1]["belongs_to"] = ["bureau"]
+    bench.ledger.apply(worn)
+    bench.reader.picture = bench.ledger.picture()
+    (item,) = bench.read(delivery("zigbee2mqtt/worn", {"action": "panic"}))
+    assert (item.device.slug, item.site.slug) == ("worn", SITE)
+
+
+BUTTON = {"protocol": "zigbee2mqtt", "address": "worn"}
 
 
 def test_what_the_broker_kept_is_no_new_call(bench):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from devices.ids import Instant
 from devices.reasons import Reason
+from store.prepared import Prepared
 from store.tables import Quarantine
 
 QUARANTINE = Quarantine.__table__  # type: ignore[attr-defined]
@@ -67,16 +68,30 @@ class Suspect:
     payload: bytes
 
 
+@dataclass(slots=True)
+class _Trace:
+    """The row that counts what a bucket's day holds no more: all of one reason."""
+
+    id: int
+    sha256: str
+
+
 class QuarantineBook:
     """Keeps suspects and remembers how full each bucket of the day is. For the ledger's writer
-    only."""
+    only.
+
+    Somebody who sends rubbish must not slow down the others: a suspect costs a few prepared
+    statements, like a record.
+    """
 
     def __init__(self) -> None:
         self._used: dict[tuple[str, int], tuple[int, int]] = {}
+        self._traces: dict[tuple[str, int, Reason], _Trace] = {}
 
     def forget(self) -> None:
         """Drop what is remembered: the transaction it came from did not commit."""
         self._used.clear()
+        self._traces.clear()
 
     def keep(self, connection: Connection, suspect: Suspect, arrival: int | None = None) -> bool:
         """Keep one suspect; False when it is there already. `arrival`: the span it came in."""
@@ -86,11 +101,9 @@ class QuarantineBook:
         day = suspect.received_at // DAY_MS
         entries, size = self._room(connection, suspect.bucket, day)
         if entries >= MAX_ENTRIES or size + len(suspect.payload) > MAX_BYTES:
-            _trace(connection, suspect, day)
+            self._count(connection, suspect, day)
             return True
-        connection.execute(
-            insert(QUARANTINE).values(_row(suspect, day, sha256) | {"arrival_id": arrival})
-        )
+        _INSERT.run(connection, **_row(suspect, day, sha256) | {"arrival_id": arrival})
         self._used[suspect.bucket, day] = entries + 1, size + len(suspect.payload)
         return True
 
@@ -99,12 +112,31 @@ class QuarantineBook:
         if used is None:
             if len(self._used) > MAX_ENTRIES:
                 self._used.clear()
-            query = select(func.count(), func.coalesce(func.sum(QUARANTINE.c.size), 0)).where(
-                QUARANTINE.c.bucket == bucket, QUARANTINE.c.day == day, QUARANTINE.c.whole
-            )
-            entries, size = connection.execute(query).one()
-            used = self._used[bucket, day] = entries, size
+                self._traces.clear()
+            found = _ROOM.first(connection, bucket=bucket, day=day) or (0, 0)
+            used = self._used[bucket, day] = found[0], found[1]
         return used
+
+    def _count(self, connection: Connection, suspect: Suspect, day: int) -> None:
+        """Beyond the bound: how many, and a hash over all of them in turn."""
+        key = (suspect.bucket, day, suspect.reason)
+        trace = self._traces.get(key) or _trace_of(connection, *key)
+        before = "" if trace is None else trace.sha256
+        chained = hashlib.sha256(before.encode() + suspect.payload).hexdigest()
+        if trace is None:
+            row = _row(suspect, day, chained) | {"whole": False, "arrival_id": None}
+            row |= {"epoch": None, "seq": None, "payload": suspect.payload[:TRACE_BYTES]}
+            _INSERT.run(connection, **row)
+            return
+        size = len(suspect.payload)
+        _ONE_MORE.run(connection, trace=trace.id, more=size, chained=chained)
+        trace.sha256 = chained
+        self._traces[key] = trace
+
+
+def _trace_of(connection: Connection, bucket: str, day: int, reason: Reason) -> _Trace | None:
+    found = _TRACE.first(connection, bucket=bucket, day=day, reason=reason.value)
+    return None if found is None else _Trace(*found)
 
 
 def _row(suspect: Suspect, day: int, sha256: str) -> dict[str, Any]:
@@ -122,47 +154,61 @@ def _row(suspect: Suspect, day: int, sha256: str) -> dict[str, Any]:
         "size": len(suspect.payload),
         "sha256": sha256,
         "payload": suspect.payload,
+        "whole": True,
+        "copies": 1,
+        "state": State.KEPT.value,
     }
 
 
 def _known(connection: Connection, suspect: Suspect, sha256: str) -> bool:
     """Whether it was told before: by identity and reason where it has one, else by its bytes."""
     if suspect.seq is not None:
-        same = (
-            (QUARANTINE.c.device == suspect.device)
-            & (QUARANTINE.c.epoch == suspect.epoch)
-            & (QUARANTINE.c.seq == suspect.seq)
-            & (QUARANTINE.c.reason == suspect.reason.value)
-        )
-        return connection.execute(select(QUARANTINE.c.id).where(same)).first() is not None
-    same = (QUARANTINE.c.sha256 == sha256) & (QUARANTINE.c.topic == suspect.topic)
-    again = update(QUARANTINE).where(same, QUARANTINE.c.whole)
-    return connection.execute(again.values(copies=QUARANTINE.c.copies + 1)).rowcount > 0
+        same = {"device": suspect.device, "epoch": suspect.epoch, "seq": suspect.seq}
+        return _SAME.first(connection, **same, reason=suspect.reason.value) is not None
+    return _AGAIN.run(connection, hash=sha256, where=suspect.topic) > 0
 
 
-def _trace(connection: Connection, suspect: Suspect, day: int) -> None:
-    query = select(QUARANTINE.c.id, QUARANTINE.c.sha256).where(
-        QUARANTINE.c.bucket == suspect.bucket,
-        QUARANTINE.c.day == day,
-        QUARANTINE.c.reason == suspect.reason.value,
-        QUARANTINE.c.whole.is_(False),
+_INSERT = Prepared(
+    insert(QUARANTINE),
+    [column.name for column in QUARANTINE.columns if column.name not in ("id", "settled_at")],
+)
+_IN_BUCKET = (QUARANTINE.c.bucket == bindparam("bucket")) & (QUARANTINE.c.day == bindparam("day"))
+_ROOM = Prepared(
+    select(func.count(), func.coalesce(func.sum(QUARANTINE.c.size), 0)).where(
+        _IN_BUCKET, QUARANTINE.c.whole
     )
-    trace = connection.execute(query).first()
-    chained = hashlib.sha256(("" if trace is None else trace.sha256).encode() + suspect.payload)
-    if trace is None:
-        row = _row(suspect, day, chained.hexdigest())
-        row |= {"epoch": None, "seq": None, "payload": suspect.payload[:TRACE_BYTES]}
-        connection.execute(insert(QUARANTINE).values(row | {"whole": False}))
-        return
-    connection.execute(
-        update(QUARANTINE)
-        .where(QUARANTINE.c.id == trace.id)
-        .values(
-            copies=QUARANTINE.c.copies + 1,
-            size=QUARANTINE.c.size + len(suspect.payload),
-            sha256=chained.hexdigest(),
-        )
+)
+_TRACE = Prepared(
+    select(QUARANTINE.c.id, QUARANTINE.c.sha256).where(
+        _IN_BUCKET, QUARANTINE.c.reason == bindparam("reason"), QUARANTINE.c.whole.is_(False)
     )
+)
+_ONE_MORE = Prepared(
+    update(QUARANTINE)
+    .where(QUARANTINE.c.id == bindparam("trace"))
+    .values(
+        copies=QUARANTINE.c.copies + 1,
+        size=QUARANTINE.c.size + bindparam("more"),
+        sha256=bindparam("chained"),
+    )
+)
+_SAME = Prepared(
+    select(QUARANTINE.c.id).where(
+        QUARANTINE.c.device == bindparam("device"),
+        QUARANTINE.c.epoch == bindparam("epoch"),
+        QUARANTINE.c.seq == bindparam("seq"),
+        QUARANTINE.c.reason == bindparam("reason"),
+    )
+)
+_AGAIN = Prepared(
+    update(QUARANTINE)
+    .where(
+        QUARANTINE.c.sha256 == bindparam("hash"),
+        QUARANTINE.c.topic == bindparam("where"),
+        QUARANTINE.c.whole,
+    )
+    .values(copies=QUARANTINE.c.copies + 1)
+)
 
 
 # Taken after all, or dropped ---------------------------------------------------------------------

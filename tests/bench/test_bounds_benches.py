@@ -63,3 +63,10 @@ def test_the_bench_of_rows_fills_the_ledger_as_it_says() -> None:
     assert (found["rows"]["few"], found["rows"]["many"]) == (2_000, 20_000)
     assert found["ratio"] > 0
     assert found["rate_ratio"] > 0
+
+
+def test_the_bench_of_a_flood_has_a_cost_for_each_kind() -> None:
+    """Of what a device can send that no check-in is, beside a check-in."""
+    found = told("flood", "--messages", "300", "--batch", "100")
+    assert found["us"].keys() == {"checkin", "garbage", "schema", "unknown-tag", "conflict"}
+    assert found["ratio"]["checkin"] == 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -20,8 +21,8 @@ from desk.accesslist import SERVICE_USER
 from desk.acts import By
 from desk.demo.children import Child, free_port, listens, program, required, start, wait_for
 from desk.settling import write_files
-from store import registry
-from store.database import open_engine, upgrade
+from store import enrolments, registry
+from store.database import open_engine, upgrade, writing
 from store.settings import PREFIX
 
 INFLUXD_CONF = """\
@@ -98,7 +99,8 @@ def staged(scenario: str, by: By, *, by_tls: bool = False) -> Iterator[Stage]:
         credentials = _enrolled(engine, made, devices, by)
         _run(stack, _broker(mosquitto, made.folder, made.port))
         influx_url = _influx(stack, folder)
-        service = _run(stack, _service(folder, way.service, influx_url))
+        keys = _tags(engine, json.loads(_asked(simulator, "tags", scenario)), by)
+        service = _run(stack, _service(folder, {**way.service, **keys}, influx_url))
         yield Stage(
             folder=folder,
             engine=engine,
@@ -188,6 +190,16 @@ def _enrolled(engine: Engine, made: broker.Made, devices: list[str], by: By) -> 
     return path
 
 
+def _tags(engine: Engine, told: Mapping[str, Any], by: By) -> dict[str, str]:
+    """Enrol the tags that prove presence, where there are some; the service's keys of them."""
+    if told["master_keys"] is None:
+        return {}
+    with writing(engine) as connection:
+        for uid in told["tags"]:
+            enrolments.enroll(connection, uid, 1, author=by.author, now=by.now)
+    return {"TAG_MASTER_KEYS": told["master_keys"]}
+
+
 def _broker(mosquitto: Path, folder: Path, port: int) -> Child:
     argv = [str(mosquitto), "-c", str(folder / broker.CONF)]
     child = start("the broker", argv, folder)
@@ -215,6 +227,7 @@ def _service(folder: Path, way: Mapping[str, str], influx_url: str | None) -> Ch
         "HTTP_ADDRESS": f"127.0.0.1:{port}",
         "CLOCK": "mqtt",
         "BROKER_DIR": str(folder / "broker"),
+        "TAG_KEYS_FILE": str(folder / "tag-keys.json"),  # nobody's own
     }
     if influx_url is not None:
         settings |= {"INFLUX_URL": influx_url, "INFLUX_DATABASE": INFLUX_DATABASE}

@@ -41,9 +41,12 @@ def processes_of(folder_mark: str) -> Sequence[str]:
 
 @pytest.mark.broker
 @pytest.mark.fleet
-@pytest.mark.parametrize("words", [(), ("--tls",)], ids=["plain", "tls"])
+@pytest.mark.parametrize(
+    "words", [(), ("--tls",), ("--scenario", "copied-tags")], ids=["plain", "tls", "tags"]
+)
 def test_a_day_ends_with_every_verdict_equal_to_the_truth(words: Sequence[str]) -> None:
-    """Exit 0, and one JSON object on stdout that tells sent, kept, verdicts, speed; by TLS too."""
+    """Exit 0, and one JSON object on stdout that tells sent, kept, verdicts, speed; by TLS too,
+    and with tags that prove presence."""
     process = demo("--json", *words)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

@@ -144,6 +144,7 @@ def _show(chosen: "Settings", made: "Enrolled", who: "By", *, as_json: bool) -> 
     from dataclasses import asdict
 
     from cli.output import emit, note, say
+    from desk.broker import TLS_FOLDER
     from desk.settling import follow
     from desk.times import rfc3339
 
@@ -154,6 +155,9 @@ def _show(chosen: "Settings", made: "Enrolled", who: "By", *, as_json: bool) -> 
         return
     say(f"user name  {made.username}\nclient id  {made.client_id}\npassword   {made.password}")
     note("The password is kept nowhere in plain: write it into the device now.")
+    authority = chosen.broker_dir / TLS_FOLDER / "ca.crt"
+    if authority.exists():
+        note(f"By TLS it trusts {authority}: give it a copy.")
     if made.old is not None:
         note(f"What it has now ({made.old}) works until {until}.")
     if remark is not None:

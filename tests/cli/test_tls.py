@@ -45,6 +45,15 @@ def test_a_certificate_is_made_shown_and_renewed(gridbeat: Gridbeat) -> None:
     assert gridbeat("tls", "init").returncode == 1
 
 
+def test_enrolling_says_whom_the_device_must_trust(gridbeat: Gridbeat) -> None:
+    """With TLS a device needs the authority's certificate beside its password, and is told so."""
+    told(gridbeat, "tls", "init")
+    told(gridbeat, "broker", "init", "--tls")
+    done = gridbeat("device", "enroll", "hh-0101")
+    assert done.returncode == 0
+    assert str(gridbeat.folder / "broker" / "tls" / "ca.crt") in done.stderr
+
+
 def test_no_private_key_is_printed(gridbeat: Gridbeat) -> None:
     """What a command says can be shown to anybody."""
     done = gridbeat("tls", "init", "--name", "patrol.example.cn")

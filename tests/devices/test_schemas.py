@@ -119,6 +119,7 @@ def test_what_we_publish_validates(kind: str, vector: Vector) -> None:
 def test_the_topic_grammar_is_the_codes() -> None:
     """Each topic of the grammar is built or read by `devices.topics`."""
     values = {"{site}": "s", "{device}": "d", "{sha256}": "0" * 64, "{instance}": "i"}
+    values |= {"{run}": "r", "{ledger}": "l"}
     built = {
         "receipt": topics.receipt("s", "d"),
         "rounds": topics.rounds("s", "d"),
@@ -126,6 +127,9 @@ def test_the_topic_grammar_is_the_codes() -> None:
         "event": topics.event("s", "round.missed"),
         "clock": topics.CLOCK,
         "marker": topics.marker("i"),
+        "claims-asked": topics.CLAIMS_ASKED,
+        "claim": topics.claim("r"),
+        "witness": topics.witness("l"),
     }
     grammar = document("topics.json")
     for entry in grammar["topics"]:

@@ -4,9 +4,9 @@
 
 A real Mosquitto on the project's configuration, the service as a user starts it, told of an
 InfluxDB where nobody listens. Check-ins are published as fast as it goes; `rss_mb` is what of the
-service is in memory (proc(5): statm) after each `--every` of them. `growth_mb`: by how much the
-mean of the last three exceeds that of the second to fourth, for each 100,000 messages between; the
-first is left out, while caches fill. JSON goes to stdout, progress to stderr.
+service is in memory (proc(5): statm) after each `--every` of them. `growth_mb`: the slope of a line
+through the second half of these, for each 100,000 messages; in the first half SQLite's caches fill
+(32 MiB a connection). JSON goes to stdout, progress to stderr.
 """
 
 import argparse
@@ -62,12 +62,12 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
 
 
 def growth(rss: list[float], every: int) -> float | None:
-    """MiB for each 100,000 messages, from the second reading on; None for fewer than five."""
+    """MiB for each 100,000 messages over the second half; None for fewer than five readings."""
     if len(rss) < 5:
         return None
-    first, last = statistics.fmean(rss[1:4]), statistics.fmean(rss[-3:])
-    apart = (len(rss) - 2) - 2  # readings between the middles of the two
-    return round((last - first) / max(apart, 1) * PER / every, 2)
+    late = rss[len(rss) // 2 :]
+    slope = statistics.linear_regression(range(len(late)), late).slope
+    return round(slope * PER / every, 2)
 
 
 def main() -> None:

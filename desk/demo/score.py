@@ -7,6 +7,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from store.database import reading
 from store.entries import EntryKind
 from store.events import outbox_depth
 from store.hazards import ENTRY, HAZARD
-from store.listings import Filter, events, rounds
+from store.listings import Filter, events, quotas, rounds
 from store.obligations import next_wake
 from store.quarantine import QUARANTINE
+from store.rows import QuotaRow, RoundRow
 from store.workers import WORKER
 
 SETTLED_S = 30.0
@@ -95,7 +97,10 @@ def score(engine: Engine, truth: Path, summary: Mapping[str, Any], influx: str |
     told: dict[str, Any] = json.loads((truth / "verdicts.json").read_text(encoding="utf-8"))
     last = told["last_tick"]
     settled(engine, last)
-    held = [row for row in rounds(engine, Filter()) if row.revision > 0]
+    owed: Iterator[RoundRow | QuotaRow] = chain(
+        rounds(engine, Filter()), quotas(engine, Filter(), now=last)
+    )
+    held = [row for row in owed if row.revision > 0]
     counts = told["counts"]
     kept = _entries(engine)[EntryKind.CHECKIN]
     series = None if influx is None else _series(influx, kept)

@@ -304,3 +304,82 @@ def test_a_length_of_time_needs_its_unit(text):
     """Lengths of time are refused in words that show how to write them."""
     with pytest.raises(PlanError, match="1h30m"):
         span_ms(text, "here")
+
+
+QUOTAS = """
+calendar: every-day
+sites:
+  - id: s1
+    timezone: Asia/Shanghai
+    checkpoints: [{id: a, tags: ["04AA"]}, {id: b, tags: ["04BB"]}]
+    devices: [{id: d1}, {id: d2}]
+    plans:
+      - {id: day, route: [a, {checkpoint: b, visits: 1}], quota: {visits: 2, per: day}, grace: 1h}
+      - {id: week, route: [a], quota: {per: week}}
+      - {id: month, route: [a], quota: {per: month}}
+      - {id: two, route: [a], quota: {per: two-months}}
+      - {id: quarter, route: [a], quota: {per: quarter}}
+"""
+
+
+def test_a_quota_counts_the_visits_of_its_period_a_double_tap_once():
+    """So many visits a day, asked of each place; reads within a minute are one of them."""
+    reads = [visit("a", at("15T08:00")), visit("a", at("15T08:00", 59_999))]
+    plans = read_registry(QUOTAS)
+
+    def judged(*visits):
+        course = Course(first_tick=at("14T12:00"), last_tick=at("17T00:00"), visits=visits)
+        return judge(plans, course).rounds["s1/day/2026-09-14T16:00:00Z"]
+
+    short = judged(*reads, visit("b", at("15T09:00")))
+    assert (short.verdict, short.expected, short.visited) == ("incomplete", 3, 2)
+    assert short.missing == ("a",)
+    met = judged(*reads, visit("b", at("15T09:00")), visit("a", at("15T08:01")))
+    assert (met.verdict, met.visited, met.missing) == ("completed", 3, ())
+    late = judged(*reads, visit("b", at("15T09:00")), visit("a", at("16T00:30")))
+    assert late.verdict == "incomplete"  # it is in time for the day after
+    assert judged().verdict == "unknown"
+
+
+def test_periods_turn_with_the_calendar():
+    """A day, an ISO week, a month, two months and a quarter begin at a midnight of the site."""
+    begin = {"week": "2026-12-27", "month": "2026-12-31", "two": "2026-12-31"}
+    begin |= {"quarter": "2026-12-31", "day": "2026-12-27"}
+    since = round(dt.datetime(2026, 12, 26, tzinfo=dt.UTC).timestamp() * 1_000)
+    found = {}
+    for occasion in occasions(read_registry(QUOTAS), since, since + 6 * 86_400_000):
+        found.setdefault(occasion.plan.id, occasion)
+    assert {name: found[name].id for name in begin} == {
+        name: f"s1/{name}/{day}T16:00:00Z" for name, day in (begin | {"day": "2026-12-26"}).items()
+    }
+    days = {name: (each.closes - each.opens) // 86_400_000 for name, each in found.items()}
+    assert days == {"day": 1, "week": 7, "month": 31, "two": 59, "quarter": 90}
+
+
+def test_two_must_have_walked_where_two_are_asked():
+    """Everything visited by one alone is incomplete; a read of nobody in particular is no second
+    person."""
+    plans = registry(more=", people: 2")
+    first = replace(visit("a", at("15T22:10")), person="p1")
+    second = visit("b", at("15T22:20"))
+    standing = {
+        person: round_of([first, replace(second, person=person)], plans).verdict
+        for person in ("p1", "p2", None)
+    }
+    assert standing == {"p1": "incomplete", "p2": "completed", None: "incomplete"}
+
+
+def test_a_place_may_be_asked_twice_and_another_not_at_all():
+    """`visits: 2` wants two visits of the round; an optional place is never missing, but who read
+    there has come."""
+    route = registry().sites["s1"].plans[0]
+    assert route.visits == {"a": 1, "b": 1}
+    text = REGISTRY.replace(
+        "[a, b]", "[{checkpoint: a, visits: 2}, {checkpoint: b, optional: true}]"
+    )
+    plans = read_registry(text % {"windows": '"22:00-23:00"', "zone": "Asia/Shanghai", "more": ""})
+    once, again = visit("a", at("15T22:10")), visit("a", at("15T22:20"))
+    assert round_of([once], plans).missing == ("a",)
+    assert round_of([once, again], plans).verdict == "completed"
+    seen = round_of([visit("b", at("15T22:10"))], plans)
+    assert (seen.verdict, seen.missing, seen.expected) == ("incomplete", ("a",), 1)

@@ -30,6 +30,7 @@ SEEDS = {
     "dst-night-spring": range(1, 3),
     "makeup-week": range(1, 2),
     "copied-tags": range(1, 4),
+    "inspections": range(1, 3),
 }
 RUNS = [(scenario, seed) for scenario, seeds in SEEDS.items() for seed in seeds]
 HURT = (

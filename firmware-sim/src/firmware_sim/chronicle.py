@@ -215,7 +215,7 @@ def _is_visit(told: Told) -> bool:
 
 
 def _visit(told: Told) -> Visit:
-    dated = told.dated
+    dated, person = told.dated, told.record.members.get("person")
     return Visit(
         site=told.record.site,
         checkpoint=str(told.act.checkpoint),
@@ -228,6 +228,7 @@ def _visit(told: Told) -> Visit:
         told=told.record.at,
         sure=dated is not None and dated.how is not How.UNPROVEN,
         counter=told.act.counter,
+        person=None if person is None else str(person),
     )
 
 

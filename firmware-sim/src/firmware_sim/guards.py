@@ -5,8 +5,8 @@ Pure: same scenario, same seed, same acts. Instants are whole seconds (or a boun
 """
 
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from firmware_sim.plans import Occasion, occasions
@@ -116,7 +116,9 @@ class _Rounds:
     def walk(self) -> Iterator[Act]:
         scenario = self._scenario
         for occasion in occasions(scenario.registry, scenario.starts, scenario.ends):
-            if occasion.plan.every is None:
+            if occasion.plan.per is not None:
+                yield from self._quota(occasion)
+            elif occasion.plan.every is None:
                 yield from self._round(occasion)
             else:
                 for checkpoint in occasion.plan.route:
@@ -133,6 +135,7 @@ class _Rounds:
         at = self._start(occasion)
         if self._chance(self._manners.badge):
             yield from self._badge(device, occasion, at - 30 * SECOND)
+        crew = self._crew(occasion)
         pause_at = self._rng.choice(occasion.plan.route) if self._dawdles() else None
         for checkpoint in occasion.plan.route:
             if checkpoint == pause_at:
@@ -140,8 +143,45 @@ class _Rounds:
             if self._told(occasion, checkpoint) or self._chance(self._manners.skip_checkpoint):
                 self._omit(occasion, checkpoint, "skipped")
             else:
-                yield from self._visit(device, occasion, checkpoint, self._exact(occasion, at))
+                yield from self._visit(
+                    device, occasion, checkpoint, self._exact(occasion, at), crew
+                )
             at += self._pace(occasion)
+        yield from self._again(device, occasion, at, crew)
+
+    def _again(
+        self, device: str, occasion: Occasion, at: int, crew: Sequence[str]
+    ) -> Iterator[Act]:
+        """The visits beyond the first, of places that must be visited more than once."""
+        for checkpoint, times in occasion.plan.visits.items():
+            for _ in range(times - 1):
+                if self._chance(self._manners.skip_checkpoint):
+                    self._omit(occasion, checkpoint, "skipped")
+                else:
+                    yield from self._visit(device, occasion, checkpoint, at, crew)
+                at += max(self._pace(occasion), occasion.plan.apart)
+
+    def _quota(self, occasion: Occasion) -> Iterator[Act]:
+        """So many visits in the period, at any time of it."""
+        if self._told(occasion, None) or self._chance(self._manners.skip_round):
+            self._omit(occasion, None, "slept")
+            return
+        for checkpoint, times in occasion.plan.visits.items():
+            for _ in range(times):
+                device = self._device(occasion)
+                at = occasion.opens + self._seconds(0.0, 1.0, occasion.closes - occasion.opens)
+                if device is None or self._chance(self._manners.skip_checkpoint):
+                    self._omit(occasion, checkpoint, "skipped")
+                elif at < self._scenario.ends:
+                    yield from self._visit(device, occasion, checkpoint, at)
+
+    def _crew(self, occasion: Occasion) -> Sequence[str]:
+        """Who walks; one alone, now and then, where several must."""
+        people = self._scenario.registry.people
+        if occasion.plan.people == 1 or not people:
+            return ()
+        alone = self._chance(self._manners.alone)
+        return self._rng.sample(people, 1 if alone else occasion.plan.people)
 
     def _gap(self, occasion: Occasion, checkpoint: str) -> Iterator[Act]:
         every = occasion.plan.every or 0
@@ -160,17 +200,29 @@ class _Rounds:
             else:
                 yield from self._visit(device, occasion, checkpoint, at)
 
-    def _visit(self, device: str, occasion: Occasion, checkpoint: str, at: int) -> Iterator[Act]:
+    def _visit(
+        self,
+        device: str,
+        occasion: Occasion,
+        checkpoint: str,
+        at: int,
+        crew: Sequence[str] = (),
+    ) -> Iterator[Act]:
+        """One of the crew reads the tag, who says so, as a device does that knows who holds it."""
         place = self._scenario.registry.sites[occasion.site].checkpoints[checkpoint]
-        yield Act(
+        person = {"person": self._rng.choice(crew)} if crew else {}
+        read = Act(
             at=at,
             do=Do.READ,
             device=device,
             site=occasion.site,
             checkpoint=checkpoint,
-            members={"tag": self._rng.choice(place.tags), "via": "nfc"},
+            members={"tag": self._rng.choice(place.tags), "via": "nfc", **person},
             copies=2 if self._chance(self._manners.send_twice) else 1,
         )
+        yield read
+        if occasion.plan.visits[checkpoint] > 1 and self._chance(self._manners.double_tap):
+            yield replace(read, at=at + 2 * SECOND, copies=1)
         if self._chance(self._manners.unknown_tag):
             tag = f"04DEAD{self._rng.randrange(16**8):08X}"
             yield Act(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from firmware_sim.plans import Occasion, Registry, occasions, utc_text
+from firmware_sim.plans import Occasion, Plan, Registry, occasions, utc_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Visit:
 
     `delivered` is None if it never arrived. `counts_late`: the time is trusted. `counter`: which
     tap of its tag it tells, None for a bare number; `told`: the device's own time; `sure`: `at`
-    stands on something.
+    stands on something. `person`: who held the device, as it said.
     """
 
     site: str
@@ -32,6 +32,7 @@ class Visit:
     told: int = 0
     sure: bool = True
     counter: int | None = None
+    person: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,10 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundVerdict:
-    """One round: `first` is what must be said at due, `verdict` what holds in the end."""
+    """One round or quota: `first` is what must be said at due, `verdict` what holds in the end.
+
+    `expected`, `visited`: places of a round, visits of a quota.
+    """
 
     verdict: str
     first: str
@@ -142,26 +146,43 @@ def _manner(occasion: Occasion, visit: Visit) -> int | None:
 def _round(
     registry: Registry, course: Course, occasion: Occasion, served: Iterable[Visit]
 ) -> RoundVerdict:
+    plan = occasion.plan
     visits = list(served)
-    known = {v.checkpoint for v in visits if _before(v, occasion.due)}
-    final = {v.checkpoint for v in visits if _counts(course, v, occasion.due)}
-    wanted = list(dict.fromkeys(occasion.plan.route))
+    known = [v for v in visits if _before(v, occasion.due)]
+    final = [v for v in visits if _counts(course, v, occasion.due)]
+    wanted = {place: times for place, times in plan.visits.items() if times > 0}
+    came = {place: _times(plan, final, place) for place in wanted}
     dark = _dark(registry, course, occasion)
+    quota = plan.per is not None
     return RoundVerdict(
-        verdict=_standing(wanted, final, dark),
-        first=_standing(wanted, known, dark),
-        expected=len(wanted),
-        visited=len(final),
-        missing=tuple(c for c in wanted if c not in final),
+        verdict=_standing(plan, final, dark),
+        first=_standing(plan, known, dark),
+        expected=sum(wanted.values()) if quota else len(wanted),
+        visited=sum(
+            min(came[place], times) if quota else came[place] >= times
+            for place, times in wanted.items()
+        ),
+        missing=tuple(place for place, times in wanted.items() if came[place] < times),
     )
 
 
-def _standing(wanted: Sequence[str], seen: set[str], dark: bool) -> str:
-    if len(seen) == len(wanted):
-        return "completed"
-    if seen:
-        return "incomplete"
-    return "unknown" if dark else "missed"
+def _standing(plan: Plan, seen: Sequence[Visit], dark: bool) -> str:
+    """A read of nobody in particular is no second person."""
+    if not seen:
+        return "unknown" if dark else "missed"
+    often = all(_times(plan, seen, place) >= times for place, times in plan.visits.items())
+    people = {visit.person for visit in seen} - {None}
+    many = plan.people == 1 or len(people) >= plan.people
+    return "completed" if often and many else "incomplete"
+
+
+def _times(plan: Plan, seen: Sequence[Visit], place: str) -> int:
+    """How often somebody came: who reads again too soon has not gone and come back."""
+    begun: list[int] = []
+    for at in sorted(visit.at for visit in seen if visit.checkpoint == place):
+        if not begun or at - begun[-1] >= plan.apart:
+            begun.append(at)
+    return len(begun)
 
 
 def _before(visit: Visit, instant: int) -> bool:

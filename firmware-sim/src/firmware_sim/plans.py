@@ -35,10 +35,18 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a plan asks; times in ms. `every` makes it a gap plan."""
+    """What a plan asks; times in ms. `every` makes it a gap plan, `per` a quota of such periods.
+
+    `visits`: how often each place of the route must be visited; places that may be left out are
+    asked 0 times. `people`: how many must have walked. `apart`: reads nearer are one visit.
+    """
 
     id: str
     route: tuple[str, ...]
+    visits: Mapping[str, int]
+    people: int
+    apart: int
+    per: str | None
     windows: tuple[str, ...]
     days: frozenset[str] | None
     grace: int
@@ -68,6 +76,7 @@ class Registry:
     roaming: tuple[str, ...]
     beats: Mapping[str, int]
     badges: Mapping[str, str]
+    people: tuple[str, ...]
 
     def home(self, device: str) -> str | None:
         """The site a device belongs to; None for a roaming or an unknown one."""
@@ -127,6 +136,7 @@ def read_registry(text: str) -> Registry:
             if "heartbeat" in device
         },
         badges={p["id"]: p["tags"][0] for p in raw.get("people") or () if p.get("tags")},
+        people=tuple(str(p["id"]) for p in raw.get("people") or ()),
     )
 
 
@@ -163,10 +173,40 @@ def _of_day(registry: Registry, site: Site, day: dt.date) -> Iterator[Occasion]:
     for plan in site.plans:
         if plan.days is not None and not plan.days & day_classes(registry, day):
             continue
+        if plan.per is not None and day == period(plan.per, day)[0]:
+            opens, closes = (_midnight(site.zone, edge) for edge in period(plan.per, day))
+            yield Occasion(site=site.id, plan=plan, opens=opens, closes=closes)
         for window in plan.windows:
             opens, closes = _window(site.zone, day, window)
             if opens < closes:  # a jump of the clock can swallow a window whole
                 yield Occasion(site=site.id, plan=plan, opens=opens, closes=closes)
+
+
+def period(per: str, day: dt.date) -> tuple[dt.date, dt.date]:
+    """The first day of the period that `day` is in, and of the one after it.
+
+    Found by walking: a day is in the same period as the next one until the calendar turns a leaf.
+    """
+
+    def leaf(when: dt.date) -> object:
+        months = {"month": 1, "two-months": 2, "quarter": 3}
+        if per == "day":
+            return when
+        if per == "week":
+            return when.isocalendar()[:2]
+        return when.year, (when.month - 1) // months[per]
+
+    one = dt.timedelta(days=1)
+    first = last = day
+    while leaf(first - one) == leaf(day):
+        first -= one
+    while leaf(last) == leaf(day):
+        last += one
+    return first, last
+
+
+def _midnight(zone: ZoneInfo, day: dt.date) -> int:
+    return occurrences(zone, dt.datetime.combine(day, dt.time()))[0]
 
 
 def _window(zone: ZoneInfo, day: dt.date, window: str) -> tuple[int, int]:
@@ -231,10 +271,22 @@ def _site(raw: Mapping[str, Any]) -> Site:
 def _plan(raw: Mapping[str, Any], site: str) -> Plan:
     where = f"{site}/{raw.get('id')}"
     days: Sequence[str] | None = raw.get("days")
+    quota: Mapping[str, Any] | None = raw.get("quota")
+    if quota is not None and days is not None:
+        raise PlanError(f"{where}: a quota of some days only is not read here; leave `days` out")
+    stops = [stop if isinstance(stop, dict) else {"checkpoint": stop} for stop in raw["route"]]
+    usual = 1 if quota is None else int(quota.get("visits", 1))
     return Plan(
         id=raw["id"],
-        route=tuple(raw["route"]),
-        windows=tuple(raw["windows"]),
+        route=tuple(stop["checkpoint"] for stop in stops),
+        visits={
+            stop["checkpoint"]: 0 if stop.get("optional") else int(stop.get("visits", usual))
+            for stop in stops
+        },
+        people=int(raw.get("people", 1)),
+        apart=span_ms(raw.get("apart", "1m"), where),
+        per=None if quota is None else str(quota["per"]),
+        windows=tuple(raw.get("windows") or ()),
         days=None if days is None else frozenset(days),
         grace=span_ms(raw.get("grace", "0s"), where),
         early=span_ms(raw.get("early", "0s"), where),

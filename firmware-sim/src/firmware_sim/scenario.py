@@ -15,7 +15,11 @@ class ScenarioError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Manners:
-    """How the guards of this scenario are: chances from 0 to 1, spans in ms."""
+    """How the guards of this scenario are: chances from 0 to 1, spans in ms.
+
+    `alone`: one walks where several must. `double_tap`: a tag is read again at once, where a place
+    must be visited more than once.
+    """
 
     walk_from: int = 60_000
     walk_to: int = 240_000
@@ -27,6 +31,8 @@ class Manners:
     hazard: float = 0.0
     exact: float = 0.0
     badge: float = 0.0
+    alone: float = 0.0
+    double_tap: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from desk.errors import DeskError
 from desk.ledger import present
@@ -113,12 +113,7 @@ def device(engine: Engine, id_: str, wall: Instant) -> DeviceFile:
                 for r in latest(connection, key, LAST)
             ),
             access=tuple(trail(connection, id_, LAST)),
-            read_at=connection.execute(
-                select(ENTRY.c.received_at)
-                .where(ENTRY.c.device_id == key)
-                .order_by(ENTRY.c.epoch.desc(), ENTRY.c.seq.desc())
-                .limit(1)
-            ).scalar(),
+            read_at=connection.execute(_last_received(key)).scalar(),
         )
 
 
@@ -133,6 +128,11 @@ def known(connection: Connection, id_: str) -> int:
             f"no device {id_!r} is in the registry{hint}", "gridbeat device list shows them"
         )
     return int(key)
+
+
+def _last_received(key: int) -> Any:
+    newest = select(func.max(ENTRY.c.id)).where(ENTRY.c.device_id == key).scalar_subquery()
+    return select(ENTRY.c.received_at).where(ENTRY.c.id == newest)
 
 
 def _latest(table: Any, key: int, order: Any) -> Any:

@@ -31,6 +31,8 @@ PAGE = 50
 RESTS, RESTS_OTHERS = 3, 9
 """How much longer than a page took it rests, after visited sites and after others, which are told
 well ahead: verdicts and check-ins go first."""
+LONGEST_REST_S = 0.5
+"""On a machine that is busy besides, 30,000 sites must be told before their rounds open."""
 TAKEN_WITHIN_S = 10.0
 RETRY_S = 1.0
 PUSH_BACK_MS = 300_000
@@ -58,7 +60,8 @@ class Handouts:
     def visited(self, visits: Iterable[tuple[int, int | None]]) -> None:
         """Checkpoints that were visited, by site; None where any may have been."""
         for site_id, checkpoint_id in visits:
-            if checkpoint_id is None or checkpoint_id in self._left.get(site_id, ()):
+            left = self._left.get(site_id)  # None: not looked at yet, or just now, without this
+            if left is None or checkpoint_id is None or checkpoint_id in left:
                 self._visited[site_id] = None
         if self._visited:
             self._some.set()
@@ -72,6 +75,11 @@ class Handouts:
         """Plans or devices may be others; with `forget`, the broker has lost what it kept."""
         self._everybody, self._forget = True, self._forget or forget
         self._some.set()
+
+    @property
+    def looked_at(self) -> int:
+        """Sites that were looked at since the start."""
+        return len(self._left)
 
     async def run(self) -> None:
         """Tell until cancelled."""
@@ -87,7 +95,10 @@ class Handouts:
                     await asyncio.sleep(RETRY_S)
                     continue
                 took = monotonic() - begun
-                await (asyncio.sleep(RESTS * took) if visited else self._rest(RESTS_OTHERS * took))
+                if visited:
+                    await asyncio.sleep(RESTS * took)
+                else:
+                    await self._rest(min(RESTS_OTHERS * took, LONGEST_REST_S))
 
     async def _rest(self, seconds: float) -> None:
         """Rest, but for no longer than until somebody has visited a checkpoint."""

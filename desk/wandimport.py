@@ -31,7 +31,7 @@ from store.obligations import hurry
 from store.picture import Picture, load_picture
 from store.quarantine import Suspect
 
-PAGE = 200
+PAGE = 50
 """Rows written in one transaction, so that the service never waits long for its own."""
 MAX_DETAIL = 200
 LONGEST_S = 600

@@ -137,8 +137,11 @@ def take(connection: Connection, rows: Sequence[Row], made: Import) -> int:
     appended = append(connection, entries)
     again = {*appended.duplicates, *appended.conflicts}
     fresh = [index for index in range(len(rows)) if index not in again]
+    doubts: list[dict[str, int]] = []
     for index in fresh:
-        _follow(connection, rows[index], entries[index], made.wake)
+        doubts += _follow(connection, rows[index], entries[index], made.wake)
+    if doubts:
+        connection.execute(insert(DOUBT), doubts)
     return len(fresh)
 
 
@@ -154,14 +157,17 @@ def _body(row: Row, import_id: int) -> str:
     return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 
-def _follow(connection: Connection, row: Row, entry: EntryRow, wake: Instant) -> None:
+def _follow(
+    connection: Connection, row: Row, entry: EntryRow, wake: Instant
+) -> list[dict[str, int]]:
+    """What a new read bears on is looked at again; returns around which reads marks may change."""
     _look_again(connection, row.site_id, row.checkpoint_id, row.at, wake)
     doubts = [{"site_id": row.site_id, "at": row.at}]
     if row.hold is not None and row.person_id is not None:
         for read in hold(connection, entry, row.person_id, row.hold):
             _look_again(connection, read.site_id, read.checkpoint_id, read.at, wake)
             doubts.append({"site_id": read.site_id, "at": read.at})
-    connection.execute(insert(DOUBT), doubts)
+    return doubts
 
 
 def _look_again(

@@ -493,19 +493,11 @@ def touch(connection: Connection, site_id: int, at: Instant, wake: Instant | Non
 
     At once, or at `wake`: when more will have come that bears on them.
     """
-    touched = 0
-    for kinds, longest in _LOOK_BACK:
-        borne_on = (
-            (OBLIGATION.c.site_id == site_id)
-            & (OBLIGATION.c.opens > at - longest)
-            & (OBLIGATION.c.opens <= at + LONGEST_EARLY_MS)
-            & (OBLIGATION.c.due > at)
-            & (OBLIGATION.c.wake.is_(None))
-            & kinds
-        )
-        found = connection.execute(update(OBLIGATION).where(borne_on).values(wake=wake or at))
-        touched += found.rowcount
-    return touched
+    span = {"at": at, "begins": at + LONGEST_EARLY_MS, "wake": wake or at}
+    return sum(
+        statement.run(connection, site=site_id, since=at - longest, **span)
+        for statement, longest in _TOUCH
+    )
 
 
 def touch_alarm(connection: Connection, checkpoint_id: int, at: Instant) -> int:
@@ -513,9 +505,34 @@ def touch_alarm(connection: Connection, checkpoint_id: int, at: Instant) -> int:
 
     Sooner, never later than it would be anyway: `at` may be a clock's that runs far ahead.
     """
-    overdue = OBLIGATION.c.alarm & (OBLIGATION.c.checkpoint_id == checkpoint_id)
-    later = (OBLIGATION.c.wake.is_(None)) | (OBLIGATION.c.wake > at)
-    return connection.execute(update(OBLIGATION).where(overdue & later).values(wake=at)).rowcount
+    return _TOUCH_ALARM.run(connection, checkpoint=checkpoint_id, sooner=at, wake=at)
+
+
+_TOUCH = tuple(
+    (
+        Prepared(
+            update(OBLIGATION).where(
+                OBLIGATION.c.site_id == bindparam("site"),
+                OBLIGATION.c.opens > bindparam("since"),
+                OBLIGATION.c.opens <= bindparam("begins"),
+                OBLIGATION.c.due > bindparam("at"),
+                OBLIGATION.c.wake.is_(None),
+                kinds,
+            ),
+            columns=("wake",),
+        ),
+        longest,
+    )
+    for kinds, longest in _LOOK_BACK
+)
+_TOUCH_ALARM = Prepared(
+    update(OBLIGATION).where(
+        OBLIGATION.c.alarm,
+        OBLIGATION.c.checkpoint_id == bindparam("checkpoint"),
+        (OBLIGATION.c.wake.is_(None)) | (OBLIGATION.c.wake > bindparam("sooner")),
+    ),
+    columns=("wake",),
+)
 
 
 def hurry(connection: Connection, wake: Instant, now: Instant) -> int:

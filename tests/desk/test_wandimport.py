@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl import Workbook
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from desk.acts import By
 from desk.errors import DeskError, UsageError
-from desk.wandfiles import Whose
-from desk.wandimport import Asked, Taken, take
+from desk.sheets import Sheet
+from desk.wandfiles import Whose, read_rows
+from desk.wandimport import PAGE, Asked, Taken, take
 from desk.wandmaps import WandMap, as_yaml, find, read_yaml, remove, save, saved
-from store.database import reading
+from store.database import reading, writing
 from store.listings import Filter, checkins
+from store.picture import Picture
 from tests.store.registries import NOW, Ledger, a_ledger, checkpoint, plan, site
 
 HEADINGS = "机号,地点,人员,时间"
@@ -57,6 +60,14 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with a_ledger(tmp_path) as made:
         made.apply(REGISTRY)
         yield made
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Picture:
+    """The registry, without its ledger."""
+    with a_ledger(tmp_path_factory.mktemp("picture")) as ledger:
+        ledger.apply(REGISTRY)
+        return ledger.picture()
 
 
 def csv(folder: Path, *lines: str, head: str = HEADINGS, codec: str = "gbk") -> Path:
@@ -353,6 +364,46 @@ def test_overlapping_exports_add_only_what_is_new(tmp_path_factory, files) -> No
             assert len(done.new) == len(set(lines) - wanted)
             wanted |= set(lines)
         assert len(listed(ledger)) == len(wanted)
+
+
+def test_an_import_that_is_cut_short_goes_on_when_it_is_done_again(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """What was written before stays, once; the rest follows."""
+    times = [f"22:{minute:02}:{second:02}" for minute in range(3) for second in range(40)]
+    path = csv(tmp_path, *(f"123,东门,,2026-09-20 {time}" for time in times))
+    full = (
+        "CREATE TRIGGER full BEFORE INSERT ON entry WHEN NEW.kind = 1"
+        f" AND NEW.at >= {ms('2026-09-20 22:02:00')}"
+        " BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+    )
+    with writing(ledger.engine) as connection:
+        connection.execute(text(full))
+    with pytest.raises(IntegrityError, match="the disk is full"):
+        imported(ledger, path)
+    assert len(listed(ledger)) == PAGE
+    with writing(ledger.engine) as connection:
+        connection.execute(text("DROP TRIGGER full"))
+    done = imported(ledger, path)
+    assert (len(done.new), done.known) == (120 - PAGE, PAGE)
+    assert len(listed(ledger)) == 120
+
+
+CELLS = st.sampled_from(["机号", "地点", "时间", "123", "东门", "2026-09-20 22:15:30", "", "'='"])
+
+
+@settings(max_examples=60)
+@given(rows=st.lists(st.lists(CELLS | st.text(max_size=12), max_size=6), max_size=8))
+def test_no_table_stops_the_program(picture: Picture, rows: list[list[str]]) -> None:
+    """Whatever a file holds: rows that are told, or the reason why it is none."""
+    sheet = Sheet(rows=tuple(enumerate(map(tuple, rows), 1)), kind="csv")
+    try:
+        found = read_rows(sheet, WandMap(), picture, Whose(), BY.now)
+    except DeskError as refused:
+        assert str(refused)
+        return
+    below = len(rows) - found.header.row
+    assert len(found.records) + len(found.unreadable) + found.blank == below
 
 
 # Maps ---------------------------------------------------------------------------------------------

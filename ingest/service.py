@@ -38,7 +38,7 @@ from ingest.outbox import Outbox
 from ingest.owing import Owing
 from ingest.phones import Phones
 from ingest.pipeline import Pipeline
-from ingest.reader import Reader
+from ingest.reader import Item, Reader
 from ingest.receipts import Receipts
 from ingest.rechecks import Rechecks
 from ingest.rollcall import RollCall
@@ -475,7 +475,7 @@ class Service:
             return False
         now = self._clock.now()
         deliveries = [Delivery(MAIN, topic, payload, False, (0, 0)) for payload in payloads]
-        items = [item for delivery in deliveries for item in self._reader.beside(delivery, now)]
+        items = [item for delivery in deliveries for item in self._read_posted(delivery, now)]
         try:
             done = await self._ledger.in_writer(partial(self._writer.receive, items, now))
         except OperationalError as error:
@@ -484,6 +484,13 @@ class Service:
         self._health.counted(len(payloads), done)
         self._on_committed(done)
         return True
+
+    def _read_posted(self, delivery: Delivery, now: Instant) -> Sequence[Item]:
+        try:
+            return list(self._reader.beside(delivery, now))
+        except Exception as error:  # a fault of ours: kept, or the phone would post it for ever
+            log.exception("message.unhandled", topic=delivery.topic)
+            return [self._reader.unhandled(delivery, now, error)]
 
     async def _check_clock(self) -> None:
         """A step of our own clock pauses judging until it is steady, and is a gap of ours."""

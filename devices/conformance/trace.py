@@ -120,6 +120,7 @@ class Trace:
     faults: tuple[Fault, ...] = ()
     photos: tuple[Instant, ...] = ()
     records: dict[Identity, list[Publish]] = field(default_factory=dict)
+    covered: dict[Identity, Instant] = field(default_factory=dict)
 
     @property
     def slack(self) -> int:
@@ -139,11 +140,11 @@ class Trace:
         turns = [(told.at, told.status.online) for told in (*self.offline, *self.births)]
         return max((turn for turn in turns if turn[0] <= at), default=(0, True))[1]
 
-    def covered_at(self, identity: Identity, since: Instant = 0) -> Instant | None:
-        """When a receipt first covered a record, from `since` on."""
-        return next(
-            (one.at for one in self.receipts if one.at >= since and one.covers(identity)), None
-        )
+    def covered_at(self, identity: Identity) -> Instant | None:
+        """When a receipt first covered a record, be it one that was heard or not."""
+        if identity in self.records:
+            return self.covered.get(identity)
+        return next((one.at for one in self.receipts if one.covers(identity)), None)
 
     def clock(self, at: Instant) -> str:
         """An instant as evidence names it: seconds since the watch began."""
@@ -200,7 +201,27 @@ def read(
         faults=tuple(faults),
         photos=tuple(photos),
         records=records,
+        covered=covered(records, receipts),
     )
+
+
+def covered(records: Iterable[Identity], receipts: Iterable[Covering]) -> dict[Identity, Instant]:
+    """When each record was first covered; every receipt looks only at what is still open."""
+    ahead: dict[int, list[int]] = {}
+    for epoch, seq in sorted(records, reverse=True):
+        ahead.setdefault(epoch, []).append(seq)
+    open_: dict[int, set[int]] = {epoch: set() for epoch in ahead}
+    found: dict[Identity, Instant] = {}
+    for one in receipts:
+        epoch = one.receipt.epoch
+        if epoch not in ahead:
+            continue
+        while ahead[epoch] and ahead[epoch][-1] <= one.receipt.upto:
+            open_[epoch].add(ahead[epoch].pop())
+        kept = [seq for seq in open_[epoch] if one.covers((epoch, seq))]
+        open_[epoch].difference_update(kept)
+        found.update(((epoch, seq), one.at) for seq in kept)
+    return found
 
 
 def _said(place: int, one: Heard) -> Iterator[Publish | Told | Fault | Instant]:

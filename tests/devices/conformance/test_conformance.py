@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import devices
 from devices.conformance.clauses import CLAUSES, Judgement, conforms, judge
 from devices.conformance.finding import Result
-from devices.conformance.trace import Heard, read
+from devices.conformance.trace import Covering, Heard, Trace, covered, read
+from devices.messages import Receipt
 from firmware_sim.clocks import DeviceClock, Setting
 from firmware_sim.faults import FAULTS
 from firmware_sim.handheld import Handheld
@@ -175,3 +176,29 @@ def test_makers_are_told_every_clause() -> None:
     text = MAKERS.read_text(encoding="utf-8")
     table = [line for line in text.splitlines() if re.match(r"\| `[a-z.]+` \| ", line)]
     assert table[-len(CLAUSES) :] == [f"| `{n}` | {c.asks_en} |" for n, c in CLAUSES.items()]
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 1), st.integers(0, 12))),
+    st.lists(
+        st.builds(
+            Receipt,
+            ledger=st.just("l"),
+            epoch=st.integers(0, 1),
+            upto=st.integers(-1, 12),
+            missing=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=2).map(
+                tuple
+            ),
+            now=st.just(0),
+        ),
+        max_size=8,
+    ),
+)
+def test_the_first_receipt_that_covers_a_record_is_found(
+    records: set[tuple[int, int]], told: list[Receipt]
+) -> None:
+    """The quick way finds what asking every receipt finds."""
+    receipts = [Covering(place, 100 + place, receipt) for place, receipt in enumerate(told)]
+    slowly = Trace(begun=0, ended=1, receipts=tuple(receipts))
+    quickly = covered(records, receipts)
+    assert {i: quickly.get(i) for i in records} == {i: slowly.covered_at(i) for i in records}

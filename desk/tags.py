@@ -261,7 +261,9 @@ def _zh(of: Sheet) -> Iterator[str]:
     yield f"密钥：主密钥第 {of.held.key_version} 版，本标签第 {of.held.generation} 次登记"
     yield ""
     yield "1. 用 0 号密钥认证 (AuthenticateEV2First)：" + (
-        "出厂密钥，全 0" if of.before is None else f"第 {of.before.generation} 次登记的密钥"
+        "出厂密钥，全 0"
+        if of.before is None
+        else f"第 {of.before.generation} 次登记的密钥；那次未写入的，仍为出厂密钥"
     )
     yield f"2. 写入 {sdm.FILE_NUMBER} 号文件 (NDEF)，自偏移 0 起："
     yield from _hex(made.ndef)
@@ -286,7 +288,9 @@ def _en(of: Sheet) -> Iterator[str]:
     yield f"keys:   master key version {of.held.key_version}, enrolment {of.held.generation}"
     yield ""
     yield "1. Authenticate with key 0 (AuthenticateEV2First): " + (
-        "the factory's, all zeros" if of.before is None else f"that of {of.before.generation}"
+        "the factory's, all zeros"
+        if of.before is None
+        else f"that of enrolment {of.before.generation}; the factory's, if that was never written"
     )
     yield f"2. Write file {sdm.FILE_NUMBER} (NDEF) from offset 0:"
     yield from _hex(made.ndef)

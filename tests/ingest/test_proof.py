@@ -332,3 +332,46 @@ def test_counters_against_time_are_found_in_any_order_of_arrival(
         assert proving.marks() == expected
         still = {key for key, (state, _) in proving.told("checkin.replayed").items()}
         assert {int(key.rpartition("/")[2]) for key in still} == {seq for seq, _ in expected}
+
+
+READS = st.lists(
+    st.tuples(st.integers(1, 9), st.sampled_from(["bare", "fresh", "copy", "bad"])),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=10, deadline=None)
+@given(reads=READS, order=st.randoms(use_true_random=False), size=st.integers(1, 4))
+def test_what_came_in_together_is_judged_the_same_in_any_order(
+    reads: list[tuple[int, str]], order, size: int
+) -> None:
+    """Clones, copies and taps of one span, shuffled, batched and told twice: the same verdict, the
+    same events, the same marks (law 3)."""
+    tag, wrong = SunTag(LAB, MASTER.secret), SunTag(LAB, bytes(16))
+    first = tag.tap()
+    suns = {"bare": lambda: None, "fresh": tag.tap, "copy": lambda: first, "bad": wrong.tap}
+    said = []
+    for seq, (at, kind) in enumerate(reads, 1):
+        more = {} if (sun := suns[kind]()) is None else {"sun": sun}
+        device = ("hh-1", "hh-2")[seq % 2]
+        record = checkin(seq, OPENS + at * MINUTE, LAB, **more) | {"sent": OPENS + 10 * MINUTE}
+        said.append(delivery(up("checkin", device), record))
+    shuffled = [*said, *said[::2]]
+    order.shuffle(shuffled)
+    assert outcome([[each] for each in said]) == outcome(
+        [shuffled[n : n + size] for n in range(0, len(shuffled), size)]
+    )
+
+
+def outcome(batches: list) -> tuple:
+    """What a school with these reads ends with."""
+    with TemporaryDirectory() as folder, a_bench(Path(folder), document()) as bench:
+        proving = Proving(bench)
+        key = owe(bench.ledger.engine, OPENS, OPENS + 10 * MINUTE, "gap")
+        proving.close(OPENS + 10 * MINUTE)
+        for batch in batches:
+            bench.take(*batch)
+        proving.close(OPENS + 10 * MINUTE + 1_000)
+        listed = sorted((r.device, r.seq, r.proof) for r in checkins(bench.ledger.engine, Filter()))
+        return proving.verdict(key, OPENS + 60 * MINUTE), bench.latest(), proving.marks(), listed

@@ -186,10 +186,12 @@ def _registry(engine: Engine) -> Iterator[Check]:
 def _service(engine: Engine, settings: Settings, wall: Instant) -> Check:
     ran = services(engine, wall)
     mine = next((service for service in ran if service.instance == settings.instance), None)
+    ready = _ready(settings)
+    if ready is not None and ready.startswith("silent: "):  # it waits, as it was told to
+        return Check(what="service", state=State.OK, detail=ready)
     if mine is None:
         detail = f"instance {settings.instance} never ran on this ledger"
         return Check(what="service", state=State.WARN, detail=detail, remedy="gridbeat ingest")
-    ready = _ready(settings)
     if ready is not None and ready != "":
         detail = f"instance {mine.instance} runs and is not ready: {ready}"
         return Check(what="service", state=State.WRONG, detail=detail, remedy=_MENDED)

@@ -10,6 +10,7 @@ need not wait for its next record to learn that some are missing.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
@@ -23,6 +24,9 @@ from store.coverages import Key, of_devices
 from store.picture import Picture
 
 log = structlog.get_logger()
+
+TIMES, WITHIN_S = 5, 60.0
+"""So many connections lost within so long are no chance."""
 
 PAGE = 200
 """Devices told in one round of receipts."""
@@ -102,3 +106,16 @@ class Losses:
             told[row.slug, row.epoch] = Covered(site=site.slug, upto=upto, missing=missing)
         self._receipts.tell(told, {})
         return rows[-1].device_id if rows else None
+
+
+class Rivals:
+    """A connection lost again and again, each time soon after it was made: Mosquitto says no more
+    than that of a client that comes in under our name and throws us out."""
+
+    def __init__(self) -> None:
+        self._lost: deque[float] = deque(maxlen=TIMES)
+
+    def lost(self, at: float) -> bool:
+        """The connection is lost, by monotonic time; whether that was too often to be chance."""
+        self._lost.append(at)
+        return len(self._lost) == TIMES and at - self._lost[0] < WITHIN_S

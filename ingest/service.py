@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import monotonic
 
 import structlog
 import uvloop
@@ -32,7 +33,7 @@ from ingest.health import Health
 from ingest.holding import Holding
 from ingest.http import serving
 from ingest.ledger import Ledger
-from ingest.losses import Loss, Losses
+from ingest.losses import Loss, Losses, Rivals
 from ingest.markers import Markers
 from ingest.outbox import Outbox
 from ingest.owing import Owing
@@ -193,6 +194,7 @@ class Service:
         self._losses = Losses(
             ledger, self._receipts, lambda: self._reader.picture, on_lost=self._on_lost
         )
+        self._rivals = Rivals()
         self._outbox = Outbox(self._source, ledger, begun.clock.now)
         self._owing = Owing(
             ledger=ledger,
@@ -358,6 +360,14 @@ class Service:
         log.info(
             "mqtt.connected" if connected else "mqtt.lost", broker=str(self._settings.mqtt_url)
         )
+        if not connected and self._rivals.lost(monotonic()):
+            name = self._settings.instance
+            log.error(
+                "mqtt.thrown_out",
+                meaning=f"the connection is lost again and again, as where another client comes in "
+                f"as {name}-main, {name}-sos, {name}-bulk or {name}-out: see the broker's log, and "
+                "stop it",
+            )
         if connected:
             self._watch.end_gap(self._clock.now())
             self._outbox.poke()

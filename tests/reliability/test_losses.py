@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.load import discard_session
+from bench.load import connect, discard_session
 from store.addresses import MqttAddress
 from tests.ingest.school import REGISTRY, birth, checkin, up
 from tests.servers import Server, mosquitto
@@ -119,3 +119,19 @@ def test_a_session_the_broker_forgot_is_noticed_and_asked_for_again(stage, broke
         until(lambda d=device, b=before: len(wire.receipts(d)) > b, f"a receipt to {device}")
     assert wire.event("service.gap")["data"]["cause"] == "session"
     assert metric(service, "session") == 1
+
+
+def test_who_is_thrown_out_again_and_again_says_why_it_may_be(stage, broker):
+    """Another client under one of our names: Mosquitto 2.0 hangs up without a word. The log names
+    what to look for, and once it is gone nothing is missing."""
+    service, wire = stage
+    address = MqttAddress(host="127.0.0.1", port=broker.port)
+    for times in range(1, 6):
+        until(lambda n=times: service.log.count("mqtt.connected") >= n, "it is back")
+        connect(address, "gridbeat-main").close()
+        until(lambda n=times: service.log.count("mqtt.lost") >= n, "it is thrown out")
+    assert "mqtt.thrown_out" in service.log
+    assert "gridbeat-main" in service.log
+    until(lambda: service.log.count("mqtt.connected") > times, "it is back for good")
+    wire.say(up("checkin"), checkin(2, now_ms()))
+    wire.receipt("hh-1", 2)

@@ -1,5 +1,6 @@
 """Two services on one broker: one serves, the other says so and stops, or waits in silence."""
 
+import json
 import signal
 import socket
 from collections.abc import Iterator
@@ -96,8 +97,12 @@ def test_one_that_waits_is_silent_and_steps_in_when_the_first_is_killed(first, s
 
 
 def test_one_that_waits_ends_when_told_to(first, second):
-    """SIGTERM in silence is a clean end."""
+    """SIGTERM in silence is a clean end; until then `doctor` finds it as it should be."""
     silent(second)
+    doctor = second.command("doctor", "--json")
+    said = {check["what"]: check for check in json.loads(doctor.stdout)}
+    assert said["service"]["state"] == "ok"
+    assert "silent: another Gridbeat serves" in said["service"]["detail"]
     assert second.stop() == 0
 
 

@@ -18,7 +18,7 @@ from devices.messages import Rounds
 from rules.handouts import AHEAD_MS, Sheet, is_told, next_change, sheet
 from rules.obligations import settle
 from rules.promises import Known
-from store.evidence import reads_for
+from store.evidence import deciding_reads
 from store.obligations import LONGEST_MS, OBLIGATION, Plans, siblings
 from store.prepared import Prepared
 from store.spans import excuse_of
@@ -124,10 +124,11 @@ def _sheets(
             continue
         promise = plans.promise(connection, row)
         # All of its reads: one whose clock is a moment ahead of ours was made none the less.
-        reads = reads_for(connection, site_id, promise, promise.due)
+        rivals = siblings(connection, row, plans)
+        reads = deciding_reads(connection, site_id, promise, promise.due, marker=now, rivals=rivals)
         so_far = None
         if reads:
-            known = Known(marker=now, siblings=siblings(connection, row, plans))
+            known = Known(marker=now, siblings=rivals)
             so_far = settle(promise, reads, known, min(now, promise.due - 1))
         found.append(sheet(promise, plans.owed_by(connection, row), so_far))
     return found, min(changes, default=None)

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, select
 from devices.ids import Instant
 from rules.obligations import settle
 from rules.promises import Known, Verdict
-from store.evidence import reads_for
+from store.evidence import deciding_reads
 from store.obligations import OBLIGATION, Plans, siblings
 
 
@@ -15,6 +15,7 @@ def standing_of(connection: Connection, key: str, plans: Plans, now: Instant) ->
     if row is None:
         return None
     promise = plans.promise(connection, row)
-    reads = reads_for(connection, row.site_id, promise, min(promise.due, now + 1))
-    known = Known(marker=now, siblings=siblings(connection, row, plans))
+    rivals, until = siblings(connection, row, plans), min(promise.due, now + 1)
+    reads = deciding_reads(connection, row.site_id, promise, until, marker=now, rivals=rivals)
+    known = Known(marker=now, siblings=rivals)
     return settle(promise, reads, known, now)

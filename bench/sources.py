@@ -10,7 +10,8 @@ its CPU for one message, and its share of what `mosquitto_sub` received.
 
     wire    the service's own connections (ingest/wire_source.py) on uvloop
     paho    the service's source on paho-mqtt (ingest/paho_source.py) on uvloop
-    gmqtt   gmqtt with acknowledgements held back, on uvloop
+    gmqtt   gmqtt with acknowledgements held back, on uvloop; only where it is installed
+            (`pip install gmqtt`, in an environment of its own: it brings a package named `tests`)
 """
 
 import argparse
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import uvloop
@@ -120,7 +122,7 @@ async def by_gmqtt(address: MqttAddress, messages: int) -> float:
 CANDIDATES: Mapping[str, Read] = {
     "wire": by_source(MqttSource.WIRE),
     "paho": by_source(MqttSource.PAHO),
-    "gmqtt": by_gmqtt,
+    **({"gmqtt": by_gmqtt} if find_spec("gmqtt") else {}),
 }
 
 

@@ -61,7 +61,7 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
             picture = load_picture(connection)
         book = ArrivalBook(now, steps=True)
         writer = Writer(engine, instance, judged, book, None, sampling=False)
-        writer.marks.picture = picture
+        writer.books.marks.picture = picture
         reader = Reader(picture=picture, marker=topics.marker(instance))
         topic = f"patrol/v1/{handheld.site}/{handheld.slug}/up/checkin"
         us: dict[str, float] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from ingest.writer import Committed
+from ingest.committed import Committed
 
 
 @dataclass(slots=True)

@@ -17,9 +17,9 @@ from functools import partial
 
 import structlog
 
+from ingest.committed import Covered
 from ingest.ledger import Ledger
 from ingest.receipts import APART_S, Receipts
-from ingest.writer import Covered
 from store.coverages import Key, of_devices
 from store.picture import Picture
 

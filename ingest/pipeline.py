@@ -17,12 +17,13 @@ from sqlalchemy.exc import OperationalError
 
 from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
+from ingest.committed import Committed
 from ingest.foreign import Passed
 from ingest.health import Health
 from ingest.ledger import Ledger
 from ingest.reader import Item, Marked, Reader
 from ingest.source import Delivery, Source
-from ingest.writer import Committed, Writer
+from ingest.writer import Writer
 
 log = structlog.get_logger()
 

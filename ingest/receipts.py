@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from devices import codec, topics
 from devices.messages import Receipt
 from ingest.clock import SystemClock, TickClock
+from ingest.committed import Covered
 from ingest.source import Source
-from ingest.writer import Covered
 from store.coverages import Key
 
 APART_S = 0.1

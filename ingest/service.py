@@ -25,6 +25,7 @@ from ingest import messages
 from ingest.beginning import Begun, begin
 from ingest.claims import Standing
 from ingest.clock import SystemClock, TickClock
+from ingest.committed import Committed
 from ingest.doubts import Doubts
 from ingest.foreign import filters
 from ingest.gauges import Gauges
@@ -49,7 +50,7 @@ from ingest.sources import source
 from ingest.standby import may_serve, until_taken
 from ingest.supervisor import Supervisor
 from ingest.watch import Watch
-from ingest.writer import Committed, Writer
+from ingest.writer import Writer
 from store import entries, quarantine, workers
 from store.access import admits
 from store.arrivals import STEPPED_MS
@@ -229,7 +230,7 @@ class Service:
             on_proved=self._on_proved,
         )
         self._rechecks.poke()  # with the keys of this start
-        self._writer.marks.picture = begun.picture
+        self._writer.books.marks.picture = begun.picture
         self._gauges = Gauges(ledger, begun.clock, name, self._health) if sampling else None
         self._pipeline = Pipeline(
             self._source,
@@ -546,7 +547,7 @@ class Service:
             if version <= before.version:
                 return
             self._reader.picture = await self._ledger.read(load_picture)
-            self._writer.marks.picture = self._reader.picture
+            self._writer.books.marks.picture = self._reader.picture
             self._ask_for_readers()
             self._rollcall.everybody()
             self._rechecks.poke()

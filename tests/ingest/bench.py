@@ -10,10 +10,11 @@ from sqlalchemy import text
 
 from devices import topics
 from devices.ids import Instant
+from ingest.committed import Committed
 from ingest.judged import Judged
 from ingest.reader import Item, Reader
 from ingest.source import MAIN, SOS, Delivery
-from ingest.writer import Committed, Writer
+from ingest.writer import Writer
 from store import workers
 from store.arrivals import ArrivalBook
 from store.database import reading, writing

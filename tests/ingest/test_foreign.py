@@ -301,7 +301,7 @@ def test_two_phones_at_one_place_are_two_guards(bench):
         {"id": "phone-18", "protocol": "owntracks", "address": "guard18/phone"}
     )
     bench.ledger.apply(more)
-    bench.reader.picture = bench.writer.marks.picture = bench.ledger.picture()
+    bench.reader.picture = bench.writer.books.marks.picture = bench.ledger.picture()
     said = {"_type": "transition", "event": "enter", "desc": "gate", "tst": bench.at // 1_000}
     bench.take(delivery(EVENT, said), delivery("owntracks/guard18/phone/event", said))
 

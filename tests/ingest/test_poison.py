@@ -9,12 +9,13 @@ import pytest
 
 from devices.ids import Instant
 from ingest.clock import SystemClock
+from ingest.committed import Committed
 from ingest.health import Health
 from ingest.ledger import Ledger
 from ingest.pipeline import Pipeline
 from ingest.reader import Item, Reader, Taken
 from ingest.source import Delivery, sessions
-from ingest.writer import Committed, Writer
+from ingest.writer import Writer
 from tests.ingest.bench import Bench, up
 from tests.ingest.memory_source import MemoryBroker, MemorySource
 from tests.ingest.school import checkin

@@ -58,7 +58,9 @@ class Proving:
         """The service takes the registry up as it is now."""
         self.bench.restart()
         self.bench.reader.keyring = RING
-        self.bench.reader.picture = self.bench.writer.marks.picture = self.bench.ledger.picture()
+        self.bench.reader.picture = self.bench.writer.books.marks.picture = (
+            self.bench.ledger.picture()
+        )
 
     def read(self, at: int, sun: str | None = None, *, device: str = "hh-1", tag: str = LAB) -> str:
         """A read that is told at once, by a clock that is right; returns its identity."""

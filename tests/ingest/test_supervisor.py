@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest.committed import Committed
 from ingest.health import Health
 from ingest.supervisor import Supervisor
-from ingest.writer import Committed
 from tests.ingest.school import REGISTRY
 from tests.servers import mosquitto
 from tests.service import a_service, until

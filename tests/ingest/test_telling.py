@@ -10,12 +10,12 @@ import pytest
 from devices import topics
 from ingest import outbox as box
 from ingest.clock import SystemClock, TickClock
+from ingest.committed import Covered
 from ingest.ledger import Ledger
 from ingest.markers import Markers
 from ingest.outbox import Outbox
 from ingest.receipts import APART_S, Receipts
 from ingest.source import MAIN, Session
-from ingest.writer import Covered
 from store.database import writing
 from store.events import acknowledge
 from tests.ingest.bench import NOW, Bench, delivery

@@ -94,7 +94,7 @@ def test_a_hostile_device_is_bounded(bench):
     said = [checkin(seq, NOW) for seq in range(0, 24_000, 2)]
     for start in range(0, len(said), 200):
         done = bench.take(delivery(up("checkin"), said[start : start + 200]))
-    assert len(bench.writer.coverage._covered[KEY].missing) <= 5_000
+    assert len(bench.writer.books.coverage._covered[KEY].missing) <= 5_000
     covered = done.receipts[KEY]
     missing = {seq for first, last in covered.missing for seq in range(first, last + 1)}
     claimed = set(range(covered.upto + 1)) - missing
@@ -139,7 +139,7 @@ def test_a_transaction_that_fails_leaves_nothing_behind(bench):
     with pytest.raises(Exception, match="no"):
         bench.take(*batch)
     assert records(bench) == [1]
-    assert bench.writer.arrivals.after == bench.at
+    assert bench.writer.books.arrivals.after == bench.at
     connection.execute("DROP TRIGGER refuse")
     connection.close()
     done = bench.take(*batch)

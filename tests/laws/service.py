@@ -109,7 +109,7 @@ class Service:
         self._writer = m["ingest.writer"].Writer(
             self._engine, "laws", begun.judged, begun.arrivals, begun.first_tick, sampling=False
         )
-        self._writer.marks.picture = begun.picture
+        self._writer.books.marks.picture = begun.picture
         self._owing = m["ingest.owing"].Owing(
             ledger=self._ledger,
             instance="laws",
@@ -138,7 +138,7 @@ class Service:
         )
         before = self._reader.picture
         picture = done(self._ledger.read(m["store.picture"].load_picture))
-        self._reader.picture = self._writer.marks.picture = picture
+        self._reader.picture = self._writer.books.marks.picture = picture
         if self._known is not None:
             done(self._owing.follow(before, picture, self._known))
 
@@ -233,7 +233,7 @@ class Service:
 
     def covered(self, device: str) -> tuple[int, list[tuple[int, int]]] | None:
         with self._engine.connect() as connection:
-            upto, missing = self._writer.coverage.view(connection, (device, 0))
+            upto, missing = self._writer.books.coverage.view(connection, (device, 0))
         return None if upto == -1 else (upto, [tuple(each) for each in missing])
 
     def kept_aside(self) -> int:

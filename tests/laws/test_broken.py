@@ -74,7 +74,7 @@ SERVICE: Sequence[Break] = (
     # Other content under a known identity is dropped.
     (checks.ONCE, "store.entries", "same = _digest(connection, row) == row.digest", "same = True"),
     # A copy is a sign of life of its device.
-    (checks.FAIR, "ingest.writer", "_fresh.append(index not in again)", "_fresh.append(True)"),
+    (checks.FAIR, "ingest.writer", "_fresh.append(new)", "_fresh.append(True)"),
     (checks.EVENT_TIME, "store.events", '"raised_at": now', '"raised_at": notice.at'),
     (
         checks.EVENT_TIME,

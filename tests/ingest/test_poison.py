@@ -49,7 +49,7 @@ class Reading(Reader):
 def faulty(bench: Bench, kind: type[Writer]) -> Any:
     whole = bench.writer
     return kind(
-        whole.engine, "test", whole.judged, whole.arrivals, whole.first_tick, sampling=False
+        whole.engine, "test", whole.judged, whole.books.arrivals, whole.first_tick, sampling=False
     )
 
 

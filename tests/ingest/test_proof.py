@@ -67,7 +67,9 @@ class Proving:
         self.sent += 1
         more = {} if sun is None else {"sun": sun}
         self.bench.at = at
-        said = checkin(self.sent, at, tag, **more) | {"sent": self.bench.writer.arrivals.after}
+        said = checkin(self.sent, at, tag, **more) | {
+            "sent": self.bench.writer.books.arrivals.after
+        }
         self.bench.take(delivery(up("checkin", device), said))
         return f"{device}/0/{self.sent}"
 

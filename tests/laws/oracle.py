@@ -400,12 +400,17 @@ def _stretches(one: Owed, visits: list[int], now: int) -> list[tuple[int, int, i
 
 
 def covered(tale: Tale, device: str) -> tuple[int, list[tuple[int, int]]] | None:
-    """`upto` and `missing`; None where nothing was ever heard."""
+    """`upto` and `missing`; None where nothing was ever heard.
+
+    Counting starts at the `oldest` that a status says: what is below it is lost or never was. Until
+    one does, everything below the first `seq` seen may still come (decision 6).
+    """
     kept = {r.said["seq"] for r in tale.records.values() if r.device == device}
     oldest = [s.said["oldest"] for s in tale.statuses if s.device == device]
     if not kept and not oldest:
         return None
-    start, upto = min([*kept, *oldest]), max([*kept, min([*kept, *oldest]) - 1])
+    start = max(oldest, default=0)
+    upto = max([*kept, start - 1])
     missing: list[tuple[int, int]] = []
     for seq in range(start, upto + 1):
         if seq in kept:

@@ -12,10 +12,12 @@ from cli.options import (
     Since,
     Site,
     Until,
+    Wait,
     asked,
     by,
     group,
     language,
+    patience,
     settings,
     wall,
 )
@@ -65,26 +67,18 @@ def message(
         str, typer.Option("--severity", help="critical, high, medium, low or info.")
     ] = "info",
     author: Author = None,
-    wait: Annotated[int, typer.Option("--wait", help="Seconds to wait for the service.")] = 5,
+    wait: Wait = 5,
     json: Json = False,
     lang: Language = None,
 ) -> None:
     """Send words to who holds a device; who sent them, and when, is written down."""
-    import time
-
     from cli.devices import tell_sent
     from desk.ledger import opened, present
     from desk.words import send, told
 
-    until = time.monotonic() + wait
-
-    def once_more() -> bool:
-        time.sleep(0.1)
-        return time.monotonic() < until
-
     with opened(settings(context)) as engine:
         sent = send(engine, id_, text, severity, by(author, present(engine, wall())))
-        taken = told(engine, sent, once_more)
+        taken = told(engine, sent, patience(wait))
         tell_sent(engine, sent, taken, wall(), as_json=json, lang=language(lang))
 
 

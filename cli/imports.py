@@ -18,7 +18,7 @@ from cli.maps import (
     Sheet_,
     said_as_map,
 )
-from cli.options import Author, Json, Language, Site, by, language, settings, wall
+from cli.options import Author, Json, Language, Site, Wait, by, language, patience, settings, wall
 
 if TYPE_CHECKING:
     from desk.sheets import Sheet
@@ -51,24 +51,16 @@ def import_(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what is new, known and unreadable.")
     ] = False,
-    wait: Annotated[int, typer.Option("--wait", help="Seconds to wait for the service.")] = 10,
+    wait: Wait = 10,
     author: Author = None,
     json: Json = False,
     lang: Language = None,
 ) -> None:
     """Import what a wand's software exported: what is new, once; late reads wait for your word."""
-    import time
-
     from cli.output import emit, say
     from desk.ledger import opened, present
     from desk.wandfiles import Whose
     from desk.wandimport import Asked, Outcome, outcome, take
-
-    until = time.monotonic() + wait
-
-    def once_more() -> bool:
-        time.sleep(0.2)
-        return time.monotonic() < until
 
     said = said_as_map(column, place, person, machine, time_format, offset, encoding, sheet, None)
     with opened(settings(context)) as engine:
@@ -83,7 +75,7 @@ def import_(
         taken = take(engine, asked, by=by(author, present(engine, wall())))
         became = Outcome(changed=(), waiting=0, awake=0)
         if not dry_run:
-            became = outcome(engine, taken, once_more)
+            became = outcome(engine, taken, patience(wait))
     if json:
         emit(_document(file, taken, became, dry_run=dry_run))
         return

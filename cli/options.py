@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from desk.acts import By
     from desk.listing import Asked
     from store.settings import Settings
@@ -33,6 +35,8 @@ Language = Annotated[
     str | None,
     typer.Option("--lang", help="zh or en; else as the system's locale says.", metavar="LANG"),
 ]
+
+Wait = Annotated[int, typer.Option("--wait", help="Seconds to wait for the service.")]
 
 
 def group() -> typer.Typer:
@@ -69,6 +73,19 @@ def wall() -> int:
     import time
 
     return time.time_ns() // 1_000_000
+
+
+def patience(seconds: float) -> "Callable[[], bool]":
+    """Asked before each further look: pauses a moment, and says whether to look once more."""
+    import time
+
+    until = time.monotonic() + seconds
+
+    def once_more() -> bool:
+        time.sleep(0.1)
+        return time.monotonic() < until
+
+    return once_more
 
 
 def asked(site: str | None, since: str | None, until: str | None) -> "Asked":

@@ -11,10 +11,12 @@ from cli.options import (
     Since,
     Site,
     Until,
+    Wait,
     asked,
     by,
     group,
     language,
+    patience,
     settings,
     wall,
 )
@@ -70,28 +72,20 @@ def retry(
     reason: Reason = None,
     site: Site = None,
     author: Author = None,
-    wait: Annotated[int, typer.Option("--wait", help="Seconds to wait for the service.")] = 10,
+    wait: Wait = 10,
     lang: Language = None,
 ) -> None:
     """Take entries after all, once the registry is right: by their own times, once."""
-    import time
-
     from cli.output import say
     from desk.ledger import opened, present
     from desk.quarantine import Choice, outcome
     from desk.quarantine import retry as ask
 
-    until = time.monotonic() + wait
-
-    def once_more() -> bool:
-        time.sleep(0.2)
-        return time.monotonic() < until
-
     zh = language(lang) == "zh"
     with opened(settings(context)) as engine:
         choice = Choice(ids=ids or (), reason=reason, site=site)
         asked_for = ask(engine, choice, by=by(author, present(engine, wall())))
-        found = outcome(engine, asked_for, once_more)
+        found = outcome(engine, asked_for, patience(wait))
     for state, count in sorted(found.items()):
         words = _STATES[state.value]
         say(f"{count}  {words[zh]}")

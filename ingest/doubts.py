@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-import structlog
 from sqlalchemy import Connection
 
 from ingest.clock import Clock
@@ -12,8 +11,6 @@ from ingest.ledger import Ledger
 from store.events import raise_notices
 from store.marks import look_again
 from store.obligations import Plans
-
-log = structlog.get_logger()
 
 PAGE = 5
 """Sites whose doubts are resolved in one transaction, so that it stays under 50 ms."""

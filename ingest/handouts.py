@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
 from ingest.ledger import Ledger
-from ingest.source import Source
+from ingest.source import Source, taken
 from store import handouts
 from store.handouts import Change, Desk
 from store.obligations import Plans
@@ -165,16 +165,11 @@ class Handouts:
             (change, self._source.publish(change.topic, change.payload, qos=1, retain=True))
             for change in changes
         ]
-        enough = monotonic() + TAKEN_WITHIN_S
-        taken = [
-            change
-            for change, sending in sendings
-            if await sending.done(max(enough - monotonic(), 0))
-        ]
-        if taken:
-            await self._ledger.write(lambda c: handouts.told(c, taken, now))
-        if len(taken) < len(changes):
-            kept = frozenset(taken)
+        went = await taken(sendings, TAKEN_WITHIN_S)
+        if went:
+            await self._ledger.write(lambda c: handouts.told(c, went, now))
+        if len(went) < len(changes):
+            kept = frozenset(went)
             self._others |= {c.site_id: None for c in changes if c not in kept}
-            log.warning("handout.not_taken", devices=len(changes) - len(taken))
-        return len(taken) == len(changes)
+            log.warning("handout.not_taken", devices=len(changes) - len(went))
+        return len(went) == len(changes)

@@ -4,13 +4,12 @@ One may be told twice (a crash between the broker's word and ours); its id is th
 """
 
 from collections.abc import Callable
-from time import monotonic
 
 from devices import codec, topics
 from devices.ids import Instant
 from devices.messages import Message, Severity
 from ingest.ledger import Ledger
-from ingest.source import Source
+from ingest.source import Source, taken
 from store import messages
 
 PAGE = 50
@@ -26,10 +25,9 @@ async def tell(source: Source, ledger: Ledger, now: Callable[[], Instant]) -> No
         (item.id, source.publish(topics.message(item.site, item.device), _encoded(item), qos=1))
         for item in pending
     ]
-    enough = monotonic() + TAKEN_WITHIN_S
-    taken = [id_ for id_, sending in sendings if await sending.done(max(enough - monotonic(), 0))]
-    if taken:
-        await ledger.write(lambda c: messages.told(c, taken, now()))
+    went = await taken(sendings, TAKEN_WITHIN_S)
+    if went:
+        await ledger.write(lambda c: messages.told(c, went, now()))
 
 
 def _encoded(item: messages.Waiting) -> bytes:

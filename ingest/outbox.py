@@ -6,7 +6,6 @@ An event may be told twice (a crash between the broker's word and ours); its id 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from time import monotonic
 from typing import Any
 
 import structlog
@@ -15,7 +14,7 @@ from devices import codec, topics
 from devices.ids import Instant
 from devices.messages import EventMessage, EventState, Severity, Wording
 from ingest.ledger import Ledger
-from ingest.source import Source
+from ingest.source import Source, taken
 from store import events
 from store.silencing import any_ended, drop_over
 
@@ -68,14 +67,11 @@ class Outbox:
             (item.outbox_id, self._source.publish(*_publication(item.event), qos=1))
             for item in pending
         ]
-        enough = monotonic() + TAKEN_WITHIN_S
-        taken = [
-            id_ for id_, sending in sendings if await sending.done(max(enough - monotonic(), 0))
-        ]
-        if taken:
-            await self._ledger.write(lambda c: events.told(c, taken))
-        if len(taken) < len(pending):
-            log.warning("outbox.not_taken", events=len(pending) - len(taken))
+        went = await taken(sendings, TAKEN_WITHIN_S)
+        if went:
+            await self._ledger.write(lambda c: events.told(c, went))
+        if len(went) < len(pending):
+            log.warning("outbox.not_taken", events=len(pending) - len(went))
             await asyncio.sleep(RETRY_S)
         return True
 

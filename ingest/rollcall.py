@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-import structlog
 from sqlalchemy import Connection, insert
 
 from devices.ids import Instant
@@ -18,8 +17,6 @@ from rules.presence import Limits
 from store.alarms import Page, look_around, look_at_all, next_look
 from store.series import lines
 from store.tables import Sample
-
-log = structlog.get_logger()
 
 SAMPLE = Sample.__table__  # type: ignore[attr-defined]
 

@@ -14,10 +14,13 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from time import monotonic
+from typing import NamedTuple, Protocol, TypeVar
 
 from devices import topics
 from store.addresses import MqttAddress
+
+T = TypeVar("T")
 
 MAIN = "main"
 SOS = "sos"
@@ -123,6 +126,12 @@ class Sending(Protocol):
 
     async def done(self, timeout_s: float) -> bool:
         """Whether the broker took it within `timeout_s`."""
+
+
+async def taken(sendings: Sequence[tuple[T, Sending]], within_s: float) -> list[T]:
+    """Those that the broker took, all within one `within_s`."""
+    enough = monotonic() + within_s
+    return [of for of, sending in sendings if await sending.done(max(enough - monotonic(), 0))]
 
 
 class Sent:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Identity, Instant
 from devices.proofs import Proved
+from rules.clusters import clusters
 from rules.events import Notice
 from rules.marks import (
     BURST,
@@ -220,22 +221,12 @@ def look_again(connection: Connection, plans: Plans, limit: int) -> tuple[bool, 
     notices: list[Notice] = []
     for site_id in sorted({row.site_id for row in rows}):
         times = sorted({row.at for row in rows if row.site_id == site_id})
-        for since, until in _clusters(times):
+        for since, until in clusters(times, REACH_MS):
             notices += _look(connection, plans, site_id, since, until)
             notices += replays.look(connection, site_id, since, until)
     if rows:
         connection.execute(delete(DOUBT).where(DOUBT.c.id.in_([row.id for row in rows])))
     return len(rows) >= limit, notices
-
-
-def _clusters(times: Sequence[Instant]) -> Iterable[tuple[Instant, Instant]]:
-    since = until = times[0]
-    for at in times[1:]:
-        if at - until > REACH_MS:
-            yield since, until
-            since = at
-        until = at
-    yield since, until
 
 
 def _look(

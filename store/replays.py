@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Identity, Instant
 from devices.proofs import Proof
+from rules.clusters import clusters
 from rules.events import Notice
 from rules.marks import Mark, MarkKind, Seen
 from rules.oddities import marked, unmarked
@@ -104,7 +105,7 @@ def _look(connection: Connection, enrolment: int, doubted: Sequence[Row[Any]]) -
         right = update(TAP).where(TAP.c.entry_id == row.id, TAP.c.at != _at(row))
         connection.execute(right.values(at=_at(row)))
     notices: list[Notice] = []
-    for since, until in _spans(times):
+    for since, until in clusters(times, REACH_MS):
         last = until + REACH_MS
         here = TAP.c.at.between(since - REACH_MS, last)
         told = select(TAP.c.ctr).where(TAP.c.enrolment_id == enrolment, here)
@@ -120,17 +121,6 @@ def _batches(counters: Iterable[int], size: int = 500) -> Iterator[list[int]]:
     """So many at once as a statement may hold."""
     some = sorted(counters)
     yield from (some[start : start + size] for start in range(0, len(some), size))
-
-
-def _spans(times: Sequence[Instant]) -> Iterator[tuple[Instant, Instant]]:
-    """Times within reach of each other are looked at together."""
-    since = until = times[0]
-    for at in times[1:]:
-        if at - until > REACH_MS:
-            yield since, until
-            since = at
-        until = at
-    yield since, until
 
 
 def _changes(

@@ -110,6 +110,7 @@ class _Batch:
         self._besides: dict[Key, set[str]] = {}
         self._strangers: set[str] = set()
         self._fresh: list[bool] = []
+        self._first_id = 0
         self._spans: dict[int, int] = {}
         self._first_tick = writer.first_tick
         self._folds = False
@@ -140,13 +141,14 @@ class _Batch:
     # Entries and arrivals: between two markers, all entries of the span in one statement.
 
     def _append(self, items: Sequence[Item]) -> None:
-        next_id = entries.next_id(self._connection)
+        # what is told again takes no id: a span that begins behind it would begin too high
+        self._first_id = next_id = entries.next_id(self._connection)
         span: list[Taken] = []
         for item in items:
             if type(item) is Taken:
                 span.append(item)
             elif isinstance(item, Suspect):
-                place = self._books.arrivals.span(self._connection, next_id + len(span))
+                place = self._books.arrivals.span(self._connection, self._first_id)
                 self._spans[id(item)] = place
             elif isinstance(item, Said):
                 if item.status.sent is not None and not item.retained:
@@ -162,7 +164,7 @@ class _Batch:
         id."""
         if not span:
             return next_id
-        arrival = self._books.arrivals.span(self._connection, next_id)
+        arrival = self._books.arrivals.span(self._connection, self._first_id)
         rows = [taken.row.numbered(id_, arrival) for id_, taken in enumerate(span, next_id)]
         appended = entries.append(self._connection, rows)
         again = {*appended.duplicates, *appended.conflicts}

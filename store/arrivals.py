@@ -90,7 +90,8 @@ class ArrivalBook:
         self.keep()
 
     def span(self, connection: Connection, next_entry: int) -> int:
-        """The id of the open span, for an entry that is about to be written in it."""
+        """The id of the open span, for an entry that is about to be written in it with an id of
+        `next_entry` or above."""
         span = self._open
         if span is None:
             new = insert(ARRIVAL).values(after=self.after, first_entry=next_entry)

@@ -266,6 +266,19 @@ def test_strangers_cannot_fill_the_memory(bench, monkeypatch):
     assert done.quarantined == 9
 
 
+def test_no_entry_lies_before_its_span(bench):
+    """What is told again takes no id: a span must not begin behind ids that the next new one gets,
+    or no time of that would be corrected, and no series would ever get it."""
+    said = [delivery(up("checkin"), checkin(seq, NOW)) for seq in range(1, 6)]
+    bench.take(*said[:4], marker(bench.at))
+    bench.take(*said[:4], marker(bench.at + 1_000), said[0])
+    bench.take(said[4])
+    joined = "SELECT seq FROM entry JOIN arrival ON arrival.id = arrival_id"
+    assert bench.rows(f"{joined} WHERE entry.id < first_entry") == []
+    (top,) = bench.rows("SELECT min(first_entry) - 1 FROM arrival WHERE before IS NULL")
+    assert top <= bench.rows("SELECT max(id) FROM entry WHERE seq < 5")[0]
+
+
 FOLDED = "SELECT device, epoch, json_remove(state, '$.guessed') FROM coverage ORDER BY device"
 
 

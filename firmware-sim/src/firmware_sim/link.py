@@ -99,6 +99,7 @@ class Link:
         self._fallen = fallen
         self._client: aiomqtt.Client | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._gone = asyncio.Event()
 
     @property
     def up(self) -> bool:
@@ -118,6 +119,7 @@ class Link:
         except aiomqtt.MqttError as error:
             raise LinkDownError(str(error)) from error
         self._client = client
+        self._gone.clear()
         self._reader = asyncio.create_task(self._read(client))
         if listen is not None:
             await self._try(client.subscribe(listen, qos=1, timeout=ANSWER_WITHIN))
@@ -176,11 +178,19 @@ class Link:
         await self._try(sending)
 
     async def _try(self, call: Awaitable[object]) -> None:
+        """Wait for an answer, but no longer than there is anybody to give one."""
+        answer, gone = asyncio.ensure_future(call), asyncio.ensure_future(self._gone.wait())
         try:
-            await call
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise LinkDownError("the connection is gone")
+            answer.result()
         except aiomqtt.MqttError as error:
             await self._drop()
             raise LinkDownError(str(error)) from error
+        finally:
+            answer.cancel()
+            gone.cancel()
 
     async def _read(self, client: aiomqtt.Client) -> None:
         try:
@@ -190,6 +200,7 @@ class Link:
         except aiomqtt.MqttError:
             if self._client is client:
                 self._client = None
+                self._gone.set()
                 self._fallen()
 
     async def _drop(self) -> None:

@@ -43,6 +43,9 @@ MOST = 900_000
 SLOWEST_PER_S = 500
 """A run that is slower than this is given up."""
 RECEIPTED_WITHIN_S = 5.0
+HELLO = 10
+"""Reads of each device before the clock starts: after so many it is known to read in a burst, as it
+does throughout; what comes after a silence is looked at more closely (decision 11)."""
 SETTLE_S = 0.3
 JUDGED_WITHIN_S = 180.0
 LOOKS = """
@@ -75,7 +78,7 @@ class Bench:
 
     def pair(self) -> Pair:
         """A, then B."""
-        hello, load = self.load(len(self.stand.fleet)), self.load(self.messages)
+        hello, load = self.load(HELLO * len(self.stand.fleet)), self.load(self.messages)
         mine, cpu_us = self.gridbeat(hello, load)
         theirs = self.mosquitto_sub(load)
         return Pair(
@@ -112,7 +115,7 @@ class Bench:
 
     @contextmanager
     def _warm(self, hello: Load) -> Iterator[Service]:
-        """The service once it has heard every device, and has judged what fell due before."""
+        """The service once it knows every device and its pace, and has judged what fell due."""
         before = self._top()
         with self.stand.service(self.profile) as service:
             publish(self.stand.address, hello)
@@ -120,8 +123,12 @@ class Bench:
             due = "SELECT count(*) FROM obligation WHERE wake < ?"
             made = "SELECT count(*) FROM obligation"
             wait_for(
-                "rounds are open, and nothing is overdue",
-                lambda: self.stand.value(made) > 0 and self.stand.value(due, wall() - 1_500) == 0,
+                "rounds are open, nothing is overdue and nothing in doubt",
+                lambda: (
+                    self.stand.value(made) > 0
+                    and self.stand.value(due, wall() - 1_500) == 0
+                    and self.stand.value("SELECT count(*) FROM doubt") == 0
+                ),
                 60,
                 0.1,
             )
@@ -216,7 +223,7 @@ class Bench:
         CPU is read four times a second; what a quarter in which verdicts were written took above
         the mean of those without is the judging's.
         """
-        hello, load = self.load(len(self.stand.fleet)), self.load(self.messages)
+        hello, load = self.load(HELLO * len(self.stand.fleet)), self.load(self.messages)
         busy: list[float] = []
         quiet: list[float] = []
         pending = "SELECT count(*) FROM obligation WHERE revision = 0 AND opens <= ?"

@@ -18,10 +18,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from ingest.source import SESSION_EXPIRY_S, UNBOUND, Broker, Delivery, Sent, Session
+from ingest.source import SESSION_EXPIRY_S, Broker, Delivery, Sent, Session
 
 log = structlog.get_logger()
 
+UNBOUND = 20_000
+"""Deliveries of QoS 0 that may wait to be taken: some 10 MB of a reader's usual size."""
 KEEPALIVE_S = 20
 RENEW_S = 1.0
 """Before connecting again, lest two services of one name throw each other out all the time."""

@@ -73,8 +73,6 @@ class Pipeline:
         committing: asyncio.Future[None] | None = None
         read: list[_Read] = []
         while not self._stopping.is_set():
-            if taking is None and len(read) < self._batch:
-                taking = asyncio.ensure_future(self._source.take(self._batch - len(read)))
             rest = None
             if read and committing is None:
                 rest = 0.0 if len(read) >= self._batch else self._next - monotonic()
@@ -82,6 +80,8 @@ class Pipeline:
                     self._next = monotonic() + GROUP_S
                     batch = self._handle(read, self._clock.now())
                     committing, read, rest = asyncio.ensure_future(batch), [], None
+            if taking is None and len(read) < self._batch:
+                taking = asyncio.ensure_future(self._source.take(self._batch - len(read)))
             under_way = [each for each in (stopping, taking, committing) if each is not None]
             await asyncio.wait(under_way, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
             if committing is not None and committing.done():

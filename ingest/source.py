@@ -6,8 +6,8 @@ acknowledged is not followed by more. Acknowledgements are bound to the connecti
 message; one that outlives its connection does nothing, and the broker sends the message again.
 
 Readers that one can buy publish with QoS 0. Those deliveries come in their place among the others
-and know neither window nor acknowledgement, so at most `UNBOUND` of them wait; then the newest are
-left out, as the broker itself does to a client that is too slow.
+and know neither window nor acknowledgement, so a source bounds how many of them wait; then the
+newest are left out, by it or by the broker, as from any client that is too slow.
 """
 
 import asyncio
@@ -28,9 +28,6 @@ BULK = "bulk"
 
 SESSION_EXPIRY_S = 30 * 86_400
 """How long the broker keeps for us what arrives while we are down."""
-
-UNBOUND = 20_000
-"""Deliveries of QoS 0 that may wait to be taken: some 10 MB of a reader's usual size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,6 +58,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._rest = b""
         self._heard = True
+        self._held = False
         self._why: str | None = None
         self._beat: asyncio.TimerHandle | None = None
         self.ended = asyncio.Event()
@@ -111,6 +112,18 @@ class Wire(asyncio.Protocol):
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
         """Acknowledge publishes, in one write."""
         self.send(b"".join([_puback(_PUBACK, packet_id) for packet_id in packet_ids]))
+
+    def hold(self) -> None:
+        """Read no more, so that the broker has to keep what it would send, until `listen`."""
+        if self._transport is not None and not self._held:
+            self._held = True
+            self._transport.pause_reading()
+
+    def listen(self) -> None:
+        """Go on reading."""
+        if self._transport is not None and self._held:
+            self._held, self._heard = False, True
+            self._transport.resume_reading()
 
     def hang_up(self) -> None:
         """End in good order: what was written is sent before."""
@@ -167,7 +180,7 @@ class Wire(asyncio.Protocol):
                 self._ears.packet(packet)
 
     def _keep_alive(self) -> None:
-        if not self._heard:
+        if not self._heard and not self._held:
             self._fail(f"the broker has been silent for {KEEPALIVE_S} s")
             return
         self._heard = False

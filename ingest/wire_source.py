@@ -14,7 +14,7 @@ import structlog
 from mqtt5 import PublishPacket
 
 from ingest.line import Line
-from ingest.source import UNBOUND, Broker, Delivery, Sent, Session
+from ingest.source import Broker, Delivery, Sent, Session
 from ingest.wire import Ears, words
 
 log = structlog.get_logger()
@@ -39,10 +39,10 @@ class WireSource:
     ) -> None:
         self._on_change = on_change
         self._was_connected = False
-        self._queues = _Queues()
+        self._some = asyncio.Event()
         self._links = {
-            session.name: _Link(broker, instance, session, self._queues, on_fresh, self._changed)
-            for session in sessions
+            session.name: _Link(broker, instance, session, self._some, on_fresh, self._changed)
+            for session in sorted(sessions, key=lambda session: not session.overtaking)
         }
         self._out = _Sender(broker, f"{instance}-out", self._changed)
 
@@ -51,7 +51,13 @@ class WireSource:
         self._out.line.start()
 
     async def take(self, limit: int) -> Sequence[Delivery]:
-        return await self._queues.take(limit)
+        await self._some.wait()
+        taken: list[Delivery] = []
+        for link in self._links.values():
+            taken += link.take(limit - len(taken))
+        if not any(link.waiting for link in self._links.values()):
+            self._some.clear()
+        return taken
 
     def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
         by_session: dict[str, list[tuple[int, int]]] = {}
@@ -87,40 +93,6 @@ class WireSource:
             self._on_change(self.connected)
 
 
-class _Queues:
-    """Deliveries that wait to be taken; the overtaking ones in a queue of their own."""
-
-    def __init__(self) -> None:
-        self._urgent: deque[Delivery] = deque()
-        self._usual: deque[Delivery] = deque()
-        self._some = asyncio.Event()
-
-    def put(self, deliveries: Sequence[Delivery], *, urgent: bool) -> None:
-        queue = self._urgent if urgent else self._usual
-        if len(queue) >= UNBOUND:  # more than a window: QoS 0, which nothing else holds back
-            log.warning("mqtt.left_out", waiting=len(queue))
-            deliveries = [delivery for delivery in deliveries if delivery.token[1]]
-        queue.extend(deliveries)
-        self._some.set()
-
-    def drop(self, session: str) -> None:
-        """Forget what the broker is about to send again, or each reconnect would add a window."""
-        for queue in (self._urgent, self._usual):
-            kept = [delivery for delivery in queue if delivery.session != session]
-            queue.clear()
-            queue.extend(kept)
-
-    async def take(self, limit: int) -> list[Delivery]:
-        await self._some.wait()
-        taken: list[Delivery] = []
-        for queue in (self._urgent, self._usual):
-            while queue and len(taken) < limit:
-                taken.append(queue.popleft())
-        if not (self._urgent or self._usual):
-            self._some.clear()
-        return taken
-
-
 class _Link:
     """One session on one line."""
 
@@ -129,7 +101,7 @@ class _Link:
         broker: Broker,
         instance: str,
         session: Session,
-        queues: _Queues,
+        some: asyncio.Event,
         on_fresh: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
@@ -142,7 +114,9 @@ class _Link:
             closed=self._closed,
         )
         self.line = Line(broker, f"{instance}-{session.name}", session, ears)
-        self._queues = queues
+        self.waiting: deque[Delivery] = deque()
+        self._some = some
+        self._paused = False
         self._on_fresh = on_fresh
         self._changed = changed
         self._expected = session.expected
@@ -166,7 +140,7 @@ class _Link:
 
     def _opened(self, answer: mqtt5.ConnAckPacket) -> None:
         if answer.session_present:
-            self._queues.drop(self.session.name)
+            self.waiting.clear()  # it comes again, or each reconnect would add a window
         elif self._expected:
             self._on_fresh(self.session.name)
         self._expected = True
@@ -213,11 +187,26 @@ class _Link:
             self.ready = True
             self._changed()
 
+    def take(self, limit: int) -> list[Delivery]:
+        """At most `limit` of those that wait, the oldest first."""
+        taken = [self.waiting.popleft() for _ in range(min(limit, len(self.waiting)))]
+        if self._paused and len(self.waiting) <= self.session.window // 2:
+            self._paused = False
+            if self.line.wire is not None:
+                self.line.wire.listen()
+        return taken
+
     def _received(self, deliveries: Sequence[Delivery]) -> None:
-        self._queues.put(deliveries, urgent=self.session.overtaking)
+        """More than a window waits where a broker takes its receive maximum lightly (Mosquitto
+        2.0.11 does once it is acknowledged to), and of what has QoS 0: then nothing is read."""
+        self.waiting.extend(deliveries)
+        self._some.set()
+        if not self._paused and len(self.waiting) > self.session.window and self.line.wire:
+            self._paused = True
+            self.line.wire.hold()
 
     def _closed(self, _why: str | None) -> None:
-        self.ready = False
+        self.ready = self._paused = False
         self._asked.clear()
         self._changed()
 

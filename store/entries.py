@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select
@@ -88,11 +89,20 @@ class Appended(NamedTuple):
     conflicts: list[int]
 
 
-_INSERT = (
-    "INSERT INTO entry ({}) VALUES ({}) ON CONFLICT (device_id, epoch, seq) DO NOTHING".format(  # noqa: S608  (our own names)
-        ", ".join(EntryRow._fields), ", ".join("?" * len(EntryRow._fields))
+TOGETHER = 100
+"""Rows of one INSERT. The driver lets go of the interpreter once a statement: row by row, a batch
+would have to ask for it back 2,000 times from a loop that is reading the next one."""
+
+
+def _insert(rows: int) -> str:
+    row = f"({', '.join('?' * len(EntryRow._fields))})"
+    return (
+        f"INSERT INTO entry ({', '.join(EntryRow._fields)}) VALUES {', '.join([row] * rows)} "  # noqa: S608  (our own names)
+        "ON CONFLICT (device_id, epoch, seq) DO NOTHING"
     )
-)
+
+
+_ONE, _MANY = _insert(1), _insert(TOGETHER)
 
 
 def last_id(connection: Connection) -> int:
@@ -116,8 +126,14 @@ def append(connection: Connection, rows: Sequence[EntryRow]) -> Appended:
     """Append devices' entries, whose ids the caller took from `next_id` in this transaction."""
     if not rows:
         return Appended([], [])
-    result = connection.exec_driver_sql(_INSERT, list(rows))
-    if result.rowcount == len(rows):
+    whole = len(rows) - len(rows) % TOGETHER
+    written = 0
+    for begin in range(0, whole, TOGETHER):
+        values = tuple(chain.from_iterable(rows[begin : begin + TOGETHER]))
+        written += connection.exec_driver_sql(_MANY, values).rowcount
+    if whole < len(rows):
+        written += connection.exec_driver_sql(_ONE, list(rows[whole:])).rowcount
+    if written == len(rows):
         return Appended([], [])
     return _told_before(connection, rows)
 

@@ -7,17 +7,18 @@ ones of the grid above it, as `store.evidence.reachable` has it: there, those ar
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices import codec, topics
 from devices.ids import Instant
 from devices.messages import Rounds
+from rules.clocks import SKEWED
 from rules.handouts import AHEAD_MS, Sheet, is_told, next_change, sheet
 from rules.obligations import settle
-from rules.promises import Known
+from rules.promises import Known, Verdict
 from store.evidence import deciding_reads
 from store.obligations import LONGEST_MS, OBLIGATION, Plans, siblings
 from store.prepared import Prepared
@@ -122,16 +123,27 @@ def _sheets(
             changes.append(change)
         if excuse_of(connection, row) is not None:
             continue
+        so_far = _so_far(connection, row, plans, now)
         promise = plans.promise(connection, row)
-        # All of its reads: one whose clock is a moment ahead of ours was made none the less.
-        rivals = siblings(connection, row, plans)
-        reads = deciding_reads(connection, site_id, promise, promise.due, marker=now, rivals=rivals)
-        so_far = None
-        if reads:
-            known = Known(marker=now, siblings=rivals)
-            so_far = settle(promise, reads, known, min(now, promise.due - 1))
         found.append(sheet(promise, plans.owed_by(connection, row), so_far))
     return found, min(changes, default=None)
+
+
+def _so_far(
+    connection: Connection, row: Row[*tuple[Any, ...]], plans: Plans, now: Instant
+) -> Verdict | None:
+    """How a round stands; None where nobody has begun it, nor can have, but by a clock that would
+    be told of."""
+    promise = plans.promise(connection, row)
+    if promise.opens - promise.early > now + SKEWED:
+        return None
+    rivals = siblings(connection, row, plans)
+    # All of its reads: one whose clock is a moment ahead of ours was made none the less.
+    reads = deciding_reads(connection, row.site_id, promise, promise.due, marker=now, rivals=rivals)
+    if not reads:
+        return None
+    known = Known(marker=now, siblings=rivals)
+    return settle(promise, reads, known, min(now, promise.due - 1))
 
 
 def _holders(connection: Connection, site_id: int) -> Sequence[tuple[int, str]]:

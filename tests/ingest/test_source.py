@@ -352,3 +352,22 @@ async def test_nothing_said_to_a_dead_connection_is_said_later(kind):
             world.publish(CHECKIN, b"fresh")
             assert bodies(await taken(source, 1)) == [b"fresh"]
             await quiet(source)
+
+
+@pytest.mark.broker
+async def test_what_waits_is_bounded_whatever_the_broker_sends():
+    """While a backlog is acknowledged piece by piece, no more waits than a window and a buffer."""
+    with mosquitto(["max_queued_messages 100000", "set_tcp_nodelay true"]) as server:
+        world = RealWorld(server, MqttSource.WIRE)
+        async with running(world) as source:
+            wire = Wire(server.port)
+            await asyncio.to_thread(wire.say_all, CHECKIN, ["x" * 1_024] * 3_000)
+            wire.close()
+            came = most = 0
+            async with asyncio.timeout(WITHIN_S):
+                while came < 3_000:
+                    found = await source.take(10)
+                    came += len(found)
+                    source.acknowledge(found)
+                    most = max(most, sum(len(link.waiting) for link in source._links.values()))
+            assert most <= WINDOW + 256  # uvloop reads 256 KiB at once

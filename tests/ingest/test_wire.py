@@ -21,6 +21,13 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.ended = False
+        self.reading = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -151,3 +158,18 @@ async def test_a_broker_that_falls_silent_is_left(monkeypatch: pytest.MonkeyPatc
     assert bytes(heard.transport.written) == mqtt5.PingReqPacket().write()
     beats[-1]()
     assert heard.transport.ended
+
+
+async def test_while_it_is_held_silence_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not read cannot be heard: the broker is given its time from then on."""
+    heard = Heard()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda *_: None)
+    heard.wire.hold()
+    assert not heard.transport.reading
+    heard.wire._keep_alive()
+    heard.wire._keep_alive()
+    heard.wire.listen()
+    assert heard.transport.reading
+    heard.wire._keep_alive()
+    assert not heard.transport.ended

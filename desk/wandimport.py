@@ -27,9 +27,9 @@ from store import imports
 from store.database import reading, writing
 from store.entries import NewAction
 from store.imports import Book, Row, Stand
-from store.obligations import hurry
 from store.picture import Picture, load_picture
 from store.quarantine import Suspect
+from store.touching import hurry
 
 PAGE = 50
 """Rows written in one transaction, so that the service never waits long for its own."""

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, Row
 
 from devices.ids import Instant
 from rules.promises import Standing, Verdict
-from store import obligations
+from store import touching
+from store.obligations import overran
 
 
 @dataclass(slots=True)
@@ -15,16 +16,20 @@ class Judged:
     """Used by the ledger's writer thread alone; loaded from the ledger, never written to it.
 
     `until`: by site, the latest due instant judged; a read after it can amend nothing.
-    `alarmed`: checkpoints with an overdue stretch that the next visit ends.
+    `alarmed`: checkpoints with an overdue stretch that the next visit ends. `overrun`: by
+    checkpoint, until when stretches that outlived their window went on; a visit before it may have
+    ended them sooner.
     """
 
     until: dict[int, Instant] = field(default_factory=dict)
     alarmed: set[int] = field(default_factory=set)
+    overrun: dict[int, Instant] = field(default_factory=dict)
 
     def load(self, connection: Connection) -> None:
         """Take from the ledger what it says now."""
-        self.until = obligations.judged_until(connection)
-        self.alarmed = obligations.alarmed(connection)
+        self.until = touching.judged_until(connection)
+        self.alarmed = touching.alarmed(connection)
+        self.overrun = touching.overrun_until(connection)
 
     def saw(self, connection: Connection, row: Row[*tuple[Any, ...]], verdict: Verdict) -> None:
         """An obligation was judged, and its verdict written."""
@@ -34,16 +39,22 @@ class Judged:
             return
         if any(stretch.ended_at is None for stretch in verdict.stretches):
             self.alarmed.add(row.checkpoint_id)
-        elif row.alarm and not obligations.is_alarmed(connection, row.checkpoint_id):
+        elif row.alarm and not touching.is_alarmed(connection, row.checkpoint_id):
             self.alarmed.discard(row.checkpoint_id)
+        end = overran(verdict, row.due)
+        if end is not None:
+            self.overrun[row.checkpoint_id] = max(self.overrun.get(row.checkpoint_id, 0), end)
 
     def touch(
         self, connection: Connection, site_id: int, checkpoint_id: int | None, at: Instant
     ) -> int:
         """Have looked at again what a read at `at` bears on; returns how many obligations."""
         touched = 0
-        if checkpoint_id in self.alarmed and checkpoint_id is not None:
-            touched += obligations.touch_alarm(connection, checkpoint_id, at)
+        if checkpoint_id is not None:
+            if checkpoint_id in self.alarmed:
+                touched += touching.touch_alarm(connection, checkpoint_id, at)
+            if at <= self.overrun.get(checkpoint_id, 0):
+                touched += touching.touch_overrun(connection, checkpoint_id, at)
         if at < self.until.get(site_id, 0):
-            touched += obligations.touch(connection, site_id, at)
+            touched += touching.touch(connection, site_id, at)
         return touched

@@ -111,7 +111,7 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
     judge = JUDGES[type(obligation.terms)]
     bearing = _bearing(obligation, reads, known.siblings)
     counted = [read for read in bearing if _counts(read, obligation)]
-    found = _ended_before(judge(obligation, counted, clock), obligation, known)
+    found = judge(obligation, counted, clock)
     undone = _undone(obligation, counted, found, known, clock)
     if clock < obligation.due:
         return replace(_pending(obligation, found, known), withdrawn=undone)
@@ -187,21 +187,6 @@ def _bearing(
         return [read for read in here if _rank(read.at, obligation) is not None]
     rounds = (obligation, *rivals)
     return [read for read in here if serves(read.at, rounds) is obligation]
-
-
-def _ended_before(found: Finding, obligation: Obligation, known: Known) -> Finding:
-    """An open stretch stays ended by the visit after due that an earlier verdict knew of.
-
-    So the ledger need not look for that visit again each time that late evidence comes.
-    """
-    if known.previous is None or not found.stretches or found.stretches[-1].ended_at is not None:
-        return found
-    ends = [s.ended_at for s in known.previous.stretches if s.ended_at is not None]
-    after = [end for end in ends if end >= obligation.due]
-    if not after:
-        return found
-    *others, last = found.stretches
-    return replace(found, stretches=(*others, replace(last, ended_at=min(after))))
 
 
 def _undone(

@@ -17,7 +17,7 @@ from devices.ids import Identity, Instant
 from devices.topics import ROOT
 from rules.holders import Hold
 from rules.promises import Do
-from store import decisions, obligations
+from store import decisions, touching
 from store.arrivals import span_at
 from store.decisions import NewDecision, decide
 from store.entries import (
@@ -93,7 +93,7 @@ _THERE = Prepared(
 class Import(NamedTuple):
     """One import: its action in the door, its span, and when what it bears on is looked at again.
 
-    `wake` lies ahead, so that no round is judged by half a file; `obligations.hurry` ends the
+    `wake` lies ahead, so that no round is judged by half a file; `touching.hurry` ends the
     waiting, and should the import be cut short, the rounds are looked at all the same.
     """
 
@@ -173,9 +173,10 @@ def _follow(
 def _look_again(
     connection: Connection, site_id: int, checkpoint_id: int | None, at: Instant, wake: Instant
 ) -> None:
-    obligations.touch(connection, site_id, at, wake)
+    touching.touch(connection, site_id, at, wake)
     if checkpoint_id is not None:
-        obligations.touch_alarm(connection, checkpoint_id, wake)
+        touching.touch_alarm(connection, checkpoint_id, wake)
+        touching.touch_overrun(connection, checkpoint_id, at, wake)
 
 
 # A person's word for a file -----------------------------------------------------------------------

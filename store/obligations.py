@@ -18,7 +18,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -288,7 +287,7 @@ def remove_unopened(connection: Connection, plan_id: int, now: Instant) -> int:
 
 _WRITE = Prepared(
     upsert(OBLIGATION).on_conflict_do_nothing(index_elements=["key"]),
-    columns=[column.name for column in OBLIGATION.c if column.name not in ("id", "waiting")],
+    columns=[c.name for c in OBLIGATION.c if c.name not in ("id", "waiting", "overran")],
 )
 
 # Looking at what is due ---------------------------------------------------------------------------
@@ -446,6 +445,7 @@ def flipped(
         waiting=len(verdict.waiting),
         wake=verdict.wake,
         alarm=any(stretch.ended_at is None for stretch in verdict.stretches),
+        overran=overran(verdict, row.due),
     )
     if taken == 0:
         return False
@@ -464,6 +464,12 @@ def flipped(
     return True
 
 
+def overran(verdict: Verdict, due: Instant) -> Instant | None:
+    """When a visit ended the stretch that outlived its window; None where none did."""
+    end = verdict.stretches[-1].ended_at if verdict.stretches else None
+    return end if end is not None and end >= due else None
+
+
 _DOCUMENT = Prepared(
     select(VERDICT.c.document).where(
         VERDICT.c.obligation_id == bindparam("it"), VERDICT.c.revision == bindparam("revision")
@@ -473,91 +479,10 @@ _AS_FOUND = update(OBLIGATION).where(
     OBLIGATION.c.id == bindparam("it"), OBLIGATION.c.revision == bindparam("found")
 )
 _PUT_OFF = Prepared(_AS_FOUND, columns=("wake",))
-_FLIP = Prepared(_AS_FOUND, columns=("revision", "standing", "visited", "waiting", "wake", "alarm"))
+_FLIP = Prepared(
+    _AS_FOUND,
+    columns=("revision", "standing", "visited", "waiting", "wake", "alarm", "overran"),
+)
 _ADD = Prepared(
     insert(VERDICT), columns=[column.name for column in VERDICT.c if column.name != "id"]
 )
-
-
-# Evidence that comes after the fact ---------------------------------------------------------------
-
-
-_LOOK_BACK = (
-    (OBLIGATION.c.kind != "quota", LONGEST_MS),
-    (OBLIGATION.c.kind == text("'quota'"), LONGEST_QUOTA_MS),  # spelt as the partial index is
-)
-
-
-def touch(connection: Connection, site_id: int, at: Instant, wake: Instant | None = None) -> int:
-    """Have judged obligations of a site looked at again that a read at `at` bears on.
-
-    At once, or at `wake`: when more will have come that bears on them.
-    """
-    span = {"at": at, "begins": at + LONGEST_EARLY_MS, "wake": wake or at}
-    return sum(
-        statement.run(connection, site=site_id, since=at - longest, **span)
-        for statement, longest in _TOUCH
-    )
-
-
-def touch_alarm(connection: Connection, checkpoint_id: int, at: Instant) -> int:
-    """Have the overdue stretches of a checkpoint looked at again: a visit may have ended them.
-
-    Sooner, never later than it would be anyway: `at` may be a clock's that runs far ahead.
-    """
-    return _TOUCH_ALARM.run(connection, checkpoint=checkpoint_id, sooner=at, wake=at)
-
-
-_TOUCH = tuple(
-    (
-        Prepared(
-            update(OBLIGATION).where(
-                OBLIGATION.c.site_id == bindparam("site"),
-                OBLIGATION.c.opens > bindparam("since"),
-                OBLIGATION.c.opens <= bindparam("begins"),
-                OBLIGATION.c.due > bindparam("at"),
-                OBLIGATION.c.wake.is_(None),
-                kinds,
-            ),
-            columns=("wake",),
-        ),
-        longest,
-    )
-    for kinds, longest in _LOOK_BACK
-)
-_TOUCH_ALARM = Prepared(
-    update(OBLIGATION).where(
-        OBLIGATION.c.alarm,
-        OBLIGATION.c.checkpoint_id == bindparam("checkpoint"),
-        (OBLIGATION.c.wake.is_(None)) | (OBLIGATION.c.wake > bindparam("sooner")),
-    ),
-    columns=("wake",),
-)
-
-
-def hurry(connection: Connection, wake: Instant, now: Instant) -> int:
-    """Have what was put off to `wake` looked at now; how many."""
-    put_off = OBLIGATION.c.wake == wake
-    return connection.execute(update(OBLIGATION).where(put_off).values(wake=now)).rowcount
-
-
-def judged_until(connection: Connection) -> dict[int, Instant]:
-    """For each site the latest due instant that was judged: a read after it can amend nothing."""
-    query = (
-        select(OBLIGATION.c.site_id, func.max(OBLIGATION.c.due))
-        .where(OBLIGATION.c.revision > 0)
-        .group_by(OBLIGATION.c.site_id)
-    )
-    return {site_id: due for site_id, due in connection.execute(query).all()}  # noqa: C416
-
-
-def is_alarmed(connection: Connection, checkpoint_id: int) -> bool:
-    """Whether any window of the checkpoint has an overdue stretch that nobody has ended."""
-    overdue = OBLIGATION.c.alarm & (OBLIGATION.c.checkpoint_id == checkpoint_id)
-    return connection.execute(select(OBLIGATION.c.id).where(overdue).limit(1)).first() is not None
-
-
-def alarmed(connection: Connection) -> set[int]:
-    """The checkpoints with an overdue stretch that nobody has ended."""
-    query = select(OBLIGATION.c.checkpoint_id).where(OBLIGATION.c.alarm)
-    return {checkpoint for checkpoint in connection.execute(query).scalars() if checkpoint}

@@ -559,6 +559,12 @@ class Obligation(SQLModel, table=True):
         Index("obligation_quota", "site_id", "opens", sqlite_where=text("kind = 'quota'")),
         Index("obligation_waiting", "site_id", "opens", sqlite_where=text("waiting > 0")),
         Index("obligation_alarm", "checkpoint_id", sqlite_where=text("alarm = 1")),
+        Index(
+            "obligation_overran",
+            "checkpoint_id",
+            "overran",
+            sqlite_where=text("overran IS NOT NULL"),
+        ),
     )
     id: int | None = Field(default=None, primary_key=True)
     key: str = Field(unique=True)
@@ -585,6 +591,7 @@ class Obligation(SQLModel, table=True):
     owner_id: int | None = None  # the person who answers for it, frozen when it opens
     calendar_id: int | None = None  # calendar_version
     profiled_id: int | None = None  # profiled_plan
+    overran: int | None = _big(nullable=True)  # when a visit ended a stretch that outlived `due`
 
 
 class VerdictRow(SQLModel, table=True):

@@ -25,6 +25,7 @@ from store.listings import CHECKPOINT, DEVICE, Filter
 from store.obligations import OBLIGATION, VERDICT
 from store.presence import PresenceBook
 from store.reviews import reviews
+from store.touching import touch
 from tests.filled import NOW, at, fill
 
 NOON = "school-02/noon/2026-09-01T11:00:00Z"
@@ -64,7 +65,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         presence = PresenceBook()
         presence.heard(connection, ids["hh-0201"], NOW - 1_500)
         presence.flush(connection)
-        obligations.touch(connection, hall.site_id, row.at)
+        touch(connection, hall.site_id, row.at)
     judge(engine)
     yield engine
     engine.dispose()

@@ -179,6 +179,30 @@ async def test_late_evidence_has_its_round_looked_at_again(bench, ledger):
     assert [standing for standing, _ in verdicts(bench)] == ["missed", "completed"]
 
 
+async def test_an_earlier_visit_that_is_told_later_ends_what_outlived_its_window(bench, ledger):
+    """A stretch is ended by the visit that came first, not by the one that was known first, and a
+    service that has been restarted in between knows it too (law 3)."""
+    opens = bench.at
+    owe(bench.ledger.engine, opens, opens + 60 * MINUTE, "gap", grace=2 * MINUTE)
+    bench.take(delivery(up("status"), {"online": True}), marker(opens))
+    due, visits = opens + 62 * MINUTE, [opens + after * MINUTE for after in (90, 80, 70)]
+    for seq, visit in enumerate(visits):
+        bench.at = visits[0] + seq * MINUTE
+        bench.take(marker(bench.at), delivery(up("checkin"), checkin(seq, visit, LAB)))
+        bench.take(marker(bench.at + 1_000))
+        watch = a_watch(bench, ledger, TickClock(bench.at + 1_000))
+        watch.advance(bench.at + 1_000)
+        await turn(watch)
+        ((ended,),) = bench.rows(
+            "SELECT json_extract(data, '$.ended_at') FROM event WHERE kind = 'checkpoint.overdue'"
+            " ORDER BY revision DESC LIMIT 1"
+        )
+        assert due < ended == visit
+        bench.restart()
+    ((overran,),) = bench.rows("SELECT overran FROM obligation WHERE kind = 'gap'")
+    assert overran == visits[-1]
+
+
 async def test_what_came_after_the_marker_is_looked_at_behind_the_next(bench, ledger):
     """Half a backlog amends nothing, nor does a time that a marker has still to set right."""
     opens = bench.at

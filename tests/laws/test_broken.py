@@ -68,8 +68,8 @@ SERVICE: Sequence[Break] = (
     (
         checks.ONCE,
         "ingest.reader",
-        "seq=message.seq,",
-        "seq=message.seq + (message.sent or 0) % 7 * 100,",
+        "            message.seq,\n",
+        "            message.seq + (message.sent or 0) % 7 * 100,\n",
     ),
     # Other content under a known identity is dropped.
     (checks.ONCE, "store.entries", "same = _digest(connection, row) == row.digest", "same = True"),
@@ -97,8 +97,20 @@ SERVICE: Sequence[Break] = (
     # What has just come in is looked at before anybody knows of its clock.
     (checks.TOLD, "ingest.watch", "[read for read in here if read.after < until]", "here"),
     # What came in late is never looked at.
-    (checks.FAIR, "store.obligations", "& (OBLIGATION.c.wake.is_(None))", "& (1 == 0)"),
-    (checks.BOTH_CLOCKS, "ingest.reader", "received_at=now,", "received_at=message.at,"),
+    (
+        checks.FAIR,
+        "store.touching",
+        "OBLIGATION.c.wake.is_(None),",
+        "OBLIGATION.c.wake.is_(None) & (1 == 0),",
+    ),
+    # An earlier visit is told, and what outlived its window stays ended by the one known first.
+    (checks.FAIR, "ingest.judged", "if at <= self.overrun.get(checkpoint_id, 0):", "if False:"),
+    (
+        checks.BOTH_CLOCKS,
+        "ingest.reader",
+        "            message.sent,\n            now,\n",
+        "            message.sent,\n            message.at,\n",
+    ),
     (checks.BOTH_CLOCKS, "store.arrivals", "if wrong or odd else []", "if odd else []"),
     # What a crash left open, and what was judged before it, is forgotten.
     (checks.BOTH_CLOCKS, "ingest.beginning", "arrivals.resume(connection)", "pass"),

@@ -156,11 +156,13 @@ def test_late_evidence_that_waits_ends_nothing() -> None:
     assert verdict.standing is Standing.MISSED
 
 
-def test_the_visit_that_ended_a_stretch_after_due_is_not_forgotten() -> None:
-    """Judged again without the read that came after due, the stretch stays ended."""
-    ended = judged([1300, 1600], 1700)
-    again = settle(GAP, [read(1300)], Known(marker=1800, previous=ended), 1800)
-    assert stretches(again) == stretches(ended) == [(1000, 1100, 1300), (1300, 1400, 1600)]
+def test_a_stretch_that_outlives_its_window_ends_with_the_first_visit_whenever_it_is_told() -> None:
+    """One that ended a stretch after due gives way to an earlier one that is told later."""
+    ended = judged([1300, 1700], 1700)
+    assert stretches(ended) == [(1000, 1100, 1300), (1300, 1400, 1700)]
+    told_later = [read(1300), read(1700), read(1600, after=1750)]
+    again = settle(GAP, told_later, Known(marker=1800, previous=ended), 1800)
+    assert stretches(again) == [(1000, 1100, 1300), (1300, 1400, 1600)]
 
 
 def test_a_stretch_raised_or_ended_is_a_flip() -> None:

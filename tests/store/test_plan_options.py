@@ -12,6 +12,7 @@ from store.database import open_engine, reading, writing
 from store.listings import Filter, quotas, rounds
 from store.obligations import OBLIGATION, Plans
 from store.registry import Holding, Kind, RegistryRefused, examine, read_document
+from store.touching import touch
 from tests.blank import blank
 from tests.filled import at
 
@@ -88,7 +89,7 @@ def test_late_evidence_finds_a_quota_that_began_long_ago(engine: Engine) -> None
     """A judged month is looked at again for a read of its second day."""
     with writing(engine) as connection:
         connection.execute(OBLIGATION.update().values(wake=None))
-        assert obligations.touch(connection, 1, at("2026-09-28T12:00:00+08:00")) == 1
+        assert touch(connection, 1, at("2026-09-28T12:00:00+08:00")) == 1
 
 
 @pytest.mark.parametrize(

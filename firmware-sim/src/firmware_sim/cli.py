@@ -3,27 +3,32 @@
 import asyncio
 import datetime as dt
 import json
+import math
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from firmware_sim import recording
 from firmware_sim.access import Access, AccessError, read_access
+from firmware_sim.capture import TOPICS, capture
 from firmware_sim.chronicle import verdict_file, write
 from firmware_sim.driver import Driver, Manner, Outcome, Step
 from firmware_sim.faults import FAULTS
 from firmware_sim.fleet import NoReceiptsError, new_boot
 from firmware_sim.handheld import Battery, Fitting, Habits, Handheld
-from firmware_sim.link import Login, RefusedError, parse_url
+from firmware_sim.link import LinkDownError, Login, RefusedError, parse_url
 from firmware_sim.oracle import judge
+from firmware_sim.paper import Paper
 from firmware_sim.plans import PlanError
+from firmware_sim.player import Pace, Played, Player, with_ticks
 from firmware_sim.proofs import counting, marks, proving_tags
 from firmware_sim.reading import built_in, load
 from firmware_sim.scenario import Scenario, ScenarioError
@@ -94,6 +99,89 @@ def run(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants it
         typer.echo("interrupted; every device has left in good order", err=True)
         raise typer.Exit(FAILED)
     _finish(played, manner, outcome, out, progress)
+
+
+@app.command()
+def record(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants it
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Packed where it ends in .gz.")],
+    scenario: Annotated[
+        str | None, typer.Option(help="Write what its fleet would publish; no broker is needed.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The scenario's own by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for truth.jsonl and verdicts.json.")
+    ] = None,
+    broker: Annotated[
+        str | None, typer.Option(help="Or write what this broker passes on: mqtt://user:…@host")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="The authority that mqtts:// is to trust.")
+    ] = None,
+    topic: Annotated[
+        list[str] | None, typer.Option(help=f"What to listen to: by default {', '.join(TOPICS)}.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="How long to listen; 0: until interrupted.")
+    ] = 0.0,
+) -> None:
+    """Record a fleet into a file for `play`: a scenario's, or a living one's."""
+    if (scenario is None) == (broker is None):
+        raise typer.BadParameter("one of them, please", param_hint="--scenario, --broker")
+    if broker is not None:
+        access = read_access(broker, None, ca_file)
+        with recording.recording(file) as recorder:
+            asyncio.run(capture(access, recorder, topic or TOPICS, seconds, _tell_listening))
+            typer.echo(f"{recorder.messages} messages recorded", err=True)
+        return
+    played = load(str(scenario))
+    manner = Manner(seed=played.seed if seed is None else seed)
+    access = read_access("mqtt://127.0.0.1", None)
+    with recording.recording(file) as recorder:
+        paper = Paper(recorder, played.starts)
+        driver = Driver(played, access, manner, lambda _step: None, paper.dial)
+        outcome = asyncio.run(driver.run())
+    _finish(played, manner, outcome, out, Progress.JSON)
+
+
+@app.command()
+def play(  # noqa: PLR0913, PLR0917  # one parameter an option, as typer wants it
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `record` wrote.")],
+    mqtt_url: Annotated[
+        str,
+        typer.Option(
+            envvar="GRIDBEAT_SIM_MQTT_URL",
+            help="mqtt://user:password@host:port; it writes every device's topics, and the clock.",
+        ),
+    ] = "mqtt://127.0.0.1:1883",
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="GRIDBEAT_SIM_MQTT_CA_FILE", help="The authority that mqtts:// is to trust."
+        ),
+    ] = None,
+    speed: Annotated[str, typer.Option(help="real, times as fast (60), or max.")] = "max",
+    ahead: Annotated[
+        int, typer.Option(min=0, help="Messages no receipt has followed, at most; 0: any number.")
+    ] = Pace.ahead,
+    tick: Annotated[
+        int, typer.Option(min=0, help="Seconds between ticks where none are recorded; 0: none.")
+    ] = Pace.tick // 1000,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for a service or broker that is stuck.")
+    ] = Pace.patience,
+) -> None:
+    """Publish a recording; the service runs with GRIDBEAT_CLOCK=mqtt and its registry applied."""
+    pace = Pace(speed=_speed(speed), ahead=ahead, tick=tick * 1000, patience=patience)
+    extent = recording.check(file)  # a file that is cut must not be played half
+    access = read_access(mqtt_url, None, ca_file)
+    player = Player(access.broker, access.clock, pace, _progress(extent))
+    said = recording.read(file)
+    try:
+        played = player.play(said if extent.ticks or not tick else with_ticks(said, pace.tick))
+    finally:
+        player.close()
+    summary = {"done": True, **asdict(played), "first": extent.first, "last": extent.last}
+    typer.echo(json.dumps(summary))
 
 
 @app.command()
@@ -178,7 +266,9 @@ def main() -> None:
         app()
     except (ScenarioError, PlanError, AccessError) as error:
         _stop(error, USAGE)
-    except (NoReceiptsError, RefusedError) as error:
+    except recording.RecordingError as error:
+        _stop(error, FAILED)
+    except (NoReceiptsError, RefusedError, LinkDownError) as error:
         _stop(error, UNREACHABLE)
 
 
@@ -259,6 +349,36 @@ def _tell_text(step: Step) -> None:
     tally = step.tally
     text = f"{step.share:4.0%} {moment:%m-%d %H:%M:%SZ} {tally.checkins} check-ins"
     typer.echo(f"\r{text}, {tally.receipted} receipted, {tally.sos} sos ", err=True, nl=False)
+
+
+def _tell_listening() -> None:
+    typer.echo("listening; Ctrl-C ends the recording", err=True)
+
+
+def _speed(text: str) -> float | None:
+    """Times real time; None for as fast as it goes."""
+    if text in ("real", "max"):
+        return 1.0 if text == "real" else None
+    try:
+        times = float(text.removesuffix("x"))
+    except ValueError:
+        times = 0.0
+    if not 0 < times < math.inf:
+        raise typer.BadParameter("real, max, or a number above 0", param_hint="--speed")
+    return times
+
+
+def _progress(extent: recording.Extent) -> Callable[[Played], None]:
+    if not sys.stderr.isatty():
+        return lambda _played: None
+
+    def tell(played: Played) -> None:
+        share = (played.messages + played.ticks) / max(1, extent.messages)
+        moment = dt.datetime.fromtimestamp(played.at / 1000, dt.UTC)
+        text = f"\r{share:4.0%} {moment:%Y-%m-%d %H:%MZ} {played.messages} messages "
+        typer.echo(text, err=True, nl=False)
+
+    return tell
 
 
 def _days_until_today(scenario: str) -> int:

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from firmware_sim.access import Access
 from firmware_sim.chronicle import Chronicle
@@ -17,7 +18,7 @@ from firmware_sim.clocks import DeviceClock
 from firmware_sim.fleet import RECONNECT_AFTER, NoReceiptsError, Patience, Stranger, Unit, new_boot
 from firmware_sim.guards import Act, Do, Doings, walk
 from firmware_sim.handheld import Battery, Fitting, Habits, Handheld
-from firmware_sim.link import Link, LinkDownError
+from firmware_sim.link import Dial, Link, LinkDownError, Login
 from firmware_sim.plans import occasions
 from firmware_sim.proofs import sign
 from firmware_sim.scenario import Make, Scenario
@@ -71,8 +72,8 @@ Watch = Callable[[Step], None]
 class Clock:
     """The hand of the simulated clock; follows the broker through its restarts."""
 
-    def __init__(self, access: Access, tally: Tally, patience: float):
-        self._link = Link(access.broker, access.clock, lambda _topic, _body: None, lambda: None)
+    def __init__(self, dial: Dial, login: Login, tally: Tally, patience: float):
+        self._link = dial(login, lambda _topic, _body: None, lambda: None)
         self._tally = tally
         self._patience = patience
 
@@ -127,11 +128,19 @@ class _Agenda:
 
 
 class Driver:
-    """Plays one scenario once."""
+    """Plays one scenario once: over the broker of `access`, or whatever `dial` connects to."""
 
-    def __init__(self, scenario: Scenario, access: Access, manner: Manner, watch: Watch):
+    def __init__(
+        self,
+        scenario: Scenario,
+        access: Access,
+        manner: Manner,
+        watch: Watch,
+        dial: Dial | None = None,
+    ):
         self._scenario = scenario
         self._access = access
+        self._dial = partial(Link, access.broker) if dial is None else dial
         self._manner = manner
         self._watch = watch
         self._tally = Tally()
@@ -142,7 +151,7 @@ class Driver:
         self._agenda = _agenda(scenario, self._doings, self._now)
         if not manner.ticking and manner.seconds > 0:
             self._agenda.last = self._now + round(manner.seconds * 1000)
-        self._clock = Clock(access, self._tally, manner.patience)
+        self._clock = Clock(self._dial, access.clock, self._tally, manner.patience)
         self._units = {device: self._unit(device) for device in self._present()}
         self._labels: dict[str, str] = {}
         self._marker_at: int | None = None
@@ -228,9 +237,7 @@ class Driver:
         if unit is not None:
             await unit.garble(act, self._now)
         elif self._access.may_stray(act.device):
-            stranger = Stranger(
-                self._access.broker, self._access.login(act.device), self._chronicle
-            )
+            stranger = Stranger(self._dial, self._access.login(act.device), self._chronicle)
             with contextlib.suppress(LinkDownError):  # then it was never said, nor noted
                 await stranger.say(act, self._now)
 
@@ -313,7 +320,7 @@ class Driver:
         login = self._access.login(device)
         return Unit(
             handheld,
-            lambda heard, fallen: Link(self._access.broker, login, heard, fallen),
+            partial(self._dial, login),
             self._chronicle,
             self._tally,
             rng,

@@ -13,7 +13,7 @@ from firmware_sim.chronicle import Chronicle
 from firmware_sim.garbage import payload
 from firmware_sim.guards import Act, Do
 from firmware_sim.handheld import Handheld, Phase
-from firmware_sim.link import Broker, Link, LinkDownError, Login
+from firmware_sim.link import Dial, Line, LinkDownError, Login
 from firmware_sim.tally import Tally
 from firmware_sim.wire import (
     BadReceiptError,
@@ -66,7 +66,7 @@ class Unit:
     def __init__(
         self,
         handheld: Handheld,
-        link: Callable[[Callable[[str, bytes], None], Callable[[], None]], Link],
+        link: Callable[[Callable[[str, bytes], None], Callable[[], None]], Line],
         chronicle: Chronicle,
         tally: Tally,
         rng: random.Random,
@@ -270,8 +270,8 @@ class Unit:
 class Stranger:
     """Somebody who was never enrolled: comes, says something, goes."""
 
-    def __init__(self, broker: Broker, login: Login, chronicle: Chronicle):
-        self._link = Link(broker, login, lambda _topic, _body: None, lambda: None)
+    def __init__(self, dial: Dial, login: Login, chronicle: Chronicle):
+        self._link = dial(login, lambda _topic, _body: None, lambda: None)
         self._login = login
         self._chronicle = chronicle
 

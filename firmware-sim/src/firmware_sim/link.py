@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
@@ -77,6 +78,25 @@ def parse_url(url: str) -> tuple[Broker, Login | None]:
         return broker, None
     user, password = unquote(parts.username), unquote(parts.password or "")
     return broker, Login(client_id=user, user=user, password=password)
+
+
+class Line(Protocol):
+    """What a device, or the clock's driver, says things over."""
+
+    @property
+    def up(self) -> bool: ...
+
+    async def open(self, will: Publication | None = None, listen: str | None = None) -> None: ...
+
+    async def publish(self, said: Iterable[Publication]) -> None: ...
+
+    async def cut(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+Dial = Callable[[Login, Callable[[str, bytes], None], Callable[[], None]], Line]
+"""Makes a line from a login, what hears what comes down, and what is told when it falls."""
 
 
 class Link:

@@ -63,6 +63,14 @@ class Told:
     checkins_per_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restart:
+    """How long a restart took, and the CPU of the service until then, all threads."""
+
+    seconds: float
+    cpu_s: float
+
+
 class Bench:
     """The stand with all rounds open."""
 
@@ -88,15 +96,15 @@ class Bench:
         made = owe(engine, now)
         tell(f"what they owe in {made.seconds:.1f} s")
 
-    def restart_s(self) -> float:
-        """Seconds from the start of the process to the commit of a check-in that was waiting."""
+    def restart(self, sampled: Path | None = None) -> Restart:
+        """From the start of the process to the commit of a check-in that was waiting."""
         with self.stand.service():
             pass
         self._publish(1)
         before, started = self._top(), time.monotonic()
-        with self.stand.service(ready=False):
+        with self.stand.service(sampled, ready=False) as service:
             wait_for("the first check-in is kept", lambda: self._top() > before, TOLD_WITHIN_S)
-            return time.monotonic() - started
+            return Restart(seconds=time.monotonic() - started, cpu_s=service.cpu_s())
 
     def fall_due(self, rounds: int) -> Told:
         """Let `rounds` rounds fall due at one instant, and listen until all of them were told."""
@@ -196,7 +204,7 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
         bench = Bench(Path(name), asked)
         with bench.stand.broker():
             opened = bench.open()
-            restarts = [bench.restart_s() for _ in range(asked.runs)]
+            restarts = [bench.restart().seconds for _ in range(asked.runs)]
             tell(f"{opened} rounds are open; restarts: {restarts}")
             with bench.stand.service(asked.profile) as service:
                 due = [_told(bench.fall_due(asked.due)) for _ in range(asked.runs)]

@@ -1,11 +1,11 @@
 """From the start of the process to the first check-in kept, with many rounds open.
 
-    python bench/restart.py [--open N] [--runs N]
+    python bench/restart.py [--open N] [--runs N] [--profile FILE]
 
 A real Mosquitto on the project's configuration, a ledger with `--open` open rounds (ten plans a
 site, ten checkpoints a round). A check-in waits with the broker; `restart_s` is from starting the
-service's process until it is committed, the median over `--runs`. JSON goes to stdout, progress to
-stderr.
+service's process until it is committed, `cpu_s` the CPU of the process until then: medians over
+`--runs`. JSON goes to stdout, progress to stderr.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import platform
 import statistics
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 from bench.deadline import Bench
@@ -26,13 +27,16 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
         with bench.stand.broker():
             opened, runs = bench.open(), []
             for _ in range(asked.runs):
-                runs.append(bench.restart_s())
-                sys.stderr.write(f"{opened} rounds are open: {runs[-1]:.2f} s\n")
+                runs.append(bench.restart())
+                sys.stderr.write(f"{opened} rounds are open: {runs[-1]}\n")
                 sys.stderr.flush()
+            if asked.profile is not None:
+                bench.restart(asked.profile)
     return {
         "open": opened,
-        "restart_s": round(statistics.median(runs), 2),
-        "runs": [round(took, 2) for took in runs],
+        "restart_s": round(statistics.median(run.seconds for run in runs), 2),
+        "cpu_s": round(statistics.median(run.cpu_s for run in runs), 2),
+        "runs": [asdict(run) for run in runs],
         "python": platform.python_version(),
     }
 
@@ -42,6 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--open", type=int, default=100_000, help="rounds")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--profile", type=Path, help="where one more restart's CPU goes, as JSON")
     parser.set_defaults(due=0, floods=0, flood=0, checkins=0)
     asked = parser.parse_args()
     if min(asked.open, asked.runs) < 1:

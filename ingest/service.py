@@ -102,6 +102,7 @@ def run(settings: Settings, parts: Parts = PARTS) -> None:
     OSError where the HTTP address is taken. A broker that cannot be reached is waited for.
     """
     sys.setswitchinterval(SWITCH_S)
+    _quiet_collector()
     _log_from(settings.log_level)
     engine = open_engine(settings.database_url)
     check_schema(engine)
@@ -131,13 +132,13 @@ def _log_from(level: LogLevel) -> None:
     )
 
 
-def _settle_heap() -> None:
-    """What was made until now stays: the collector need not walk it again and again.
+def _quiet_collector() -> None:
+    """What imports left goes; from here on the collector looks seldom.
 
-    A batch makes some ten thousand objects that die with it, without a cycle among them.
+    Neither the picture of the registry nor a batch, some ten thousand objects that die with it, has
+    a cycle: while a district's is loaded, looking for them took longer than loading it.
     """
     gc.collect()
-    gc.freeze()
     gc.set_threshold(GC_AFTER, 10, 10)
 
 
@@ -150,7 +151,7 @@ async def _run(settings: Settings, ledger: Ledger, parts: Parts) -> None:
     async with holding.kept():
         while await may_serve(holding, settings, stopping):
             begun = await begin(settings, ledger, parts.clock)
-            _settle_heap()
+            gc.freeze()  # what was made until now stays: it need not be walked again and again
             async with until_taken(holding, stopping) as ending:
                 await Service(settings, ledger, begun, holding, parts).run(ending)
 

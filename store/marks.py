@@ -194,8 +194,8 @@ def _paces(picture: Picture) -> _Paces:
     least: dict[int, int] = {}
     ordered: set[int] = set()
     for plan in picture.plans():
-        least[plan.site_id] = max(least.get(plan.site_id, 0), plan.terms.get("min_gap", 0))
-        if plan.terms.get("ordered"):
+        least[plan.site_id] = max(least.get(plan.site_id, 0), plan.min_gap)
+        if plan.ordered:
             ordered.add(plan.site_id)
     places = {
         point.id: Place(point.lat, point.lon)

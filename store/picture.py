@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Table, func, select
+from sqlalchemy import Connection, Row, Table, false, func, select
 
 from devices.adapters.table import ADAPTERS
 from devices.ids import Instant
@@ -41,8 +41,7 @@ class Stay(NamedTuple):
     site_ids: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceInfo:
+class DeviceInfo(NamedTuple):
     """A device and the sites it may report from. `heartbeat_ms` None: silence means nothing.
 
     `before`: where it belonged before it was moved, newest first; empty where it never was.
@@ -104,8 +103,7 @@ class SiteInfo:
     person_tag_holds: Hold = USUAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersonInfo:
+class PersonInfo(NamedTuple):
     """A person, by pseudonym."""
 
     id: int
@@ -113,8 +111,7 @@ class PersonInfo:
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointInfo:
+class CheckpointInfo(NamedTuple):
     """A checkpoint of a site. `proof` is `sun` where a bare UID does not suffice."""
 
     id: int
@@ -129,20 +126,18 @@ class CheckpointInfo:
     retired: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanInfo:
-    """A plan version that is in force or waits to be: not ended. `terms`: `rules.plans.Plan`."""
+class PlanInfo(NamedTuple):
+    """A plan that is in force or waits to be, and what a check-in asks of it: `min_gap` in ms.
 
-    id: int
+    The plan itself stays in the ledger until a round of it is looked at (`obligations.Plans`): at
+    each start, reading a hundred thousand of them took as long as everything else.
+    """
+
     plan_id: int
     site_id: int
     slug: str
-    version: int
-    digest: str
-    terms: Mapping[str, Any]
-    applied_at: Instant
-    effective_at: Instant | None
-    superseded_at: Instant | None
+    min_gap: int
+    ordered: bool
 
 
 class Place(NamedTuple):
@@ -263,6 +258,8 @@ def load_picture(connection: Connection) -> Picture:
     checkpoints = _checkpoints(connection)
     devices = _devices(connection)
     readers = _readers(devices.values())
+    people = _people(connection)
+    by_id = {found.id: found for found in checkpoints}
     return Picture(
         version=registry_version(connection),
         devices=devices,
@@ -270,10 +267,10 @@ def load_picture(connection: Connection) -> Picture:
         protocols=tuple(p for p in ADAPTERS if any(p == protocol for protocol, _ in readers)),
         sites={site.slug: site for site in sites},
         sites_by_id={site.id: site for site in sites},
-        people=_people(connection),
-        checkpoints={found.id: found for found in checkpoints},
+        people=people,
+        checkpoints=by_id,
         checkpoints_by_slug={(found.site_id, found.slug): found for found in checkpoints},
-        bindings=_bindings(connection, {found.id: found for found in checkpoints}),
+        bindings=_bindings(connection, by_id, {person.id: person for person in people.values()}),
         plan_versions=_plans(connection),
         enrolments=enrolments(connection),
     )
@@ -305,27 +302,17 @@ def _sites(connection: Connection) -> tuple[SiteInfo, ...]:
 
 
 def _people(connection: Connection) -> dict[str, PersonInfo]:
-    rows = _all(connection, _table(Person))
-    return {row.slug: PersonInfo(id=row.id, slug=row.slug, name=row.name) for row in rows}
+    person = _table(Person)
+    rows = connection.execute(select(person.c.id, person.c.slug, person.c.name))
+    return {slug: PersonInfo(key, slug, name) for key, slug, name in rows}
 
 
 def _checkpoints(connection: Connection) -> tuple[CheckpointInfo, ...]:
-    areas = {row.id: row.slug for row in _all(connection, _table(Area))}
-    return tuple(
-        CheckpointInfo(
-            id=row.id,
-            slug=row.slug,
-            name=row.name,
-            site_id=row.site_id,
-            area=areas.get(row.area_id),
-            risk=row.risk,
-            proof=row.proof,
-            lat=row.lat,
-            lon=row.lon,
-            retired=row.retired_at is not None,
-        )
-        for row in _all(connection, _table(Checkpoint))
-    )
+    point, area = _table(Checkpoint), _table(Area)
+    told = {"area": area.c.slug, "retired": point.c.retired_at.is_not(None)}
+    columns = [told[name] if name in told else point.c[name] for name in CheckpointInfo._fields]
+    query = select(*columns).outerjoin_from(point, area, area.c.id == point.c.area_id)
+    return tuple(CheckpointInfo._make(row) for row in connection.execute(query))
 
 
 def _devices(connection: Connection) -> dict[str, DeviceInfo]:
@@ -333,30 +320,34 @@ def _devices(connection: Connection) -> dict[str, DeviceInfo]:
     of_site: dict[int, frozenset[int]] = {}
     nowhere: frozenset[int] = frozenset()
 
-    def sites(row: Row[*tuple[Any, ...]]) -> frozenset[int]:
-        if row.site_id is None:
-            return below.get(row.node_id, nowhere)
-        return of_site.setdefault(row.site_id, frozenset((row.site_id,)))
+    def sites(site_id: int | None, node_id: int | None) -> frozenset[int]:
+        if site_id is None:
+            return nowhere if node_id is None else below.get(node_id, nowhere)
+        return of_site.setdefault(site_id, frozenset((site_id,)))
 
     before: dict[int, list[Stay]] = defaultdict(list)
     place = _table(DevicePlace)
     left = select(place).where(place.c.until.is_not(None)).order_by(place.c.id.desc())
     for row in connection.execute(left):
-        before[row.device_id].append(Stay(row.since, row.until, sites(row)))
-    return {
-        row.slug: DeviceInfo(
-            id=row.id,
-            slug=row.slug,
-            site_ids=sites(row),
-            retired=row.retired_at is not None,
-            heartbeat_ms=row.heartbeat_ms,
-            before=tuple(before.get(row.id, ())),
-            protocol=row.protocol,
-            address=row.address,
-            checkpoint_id=row.checkpoint_id,
-        )
-        for row in _all(connection, _table(Device))
-    }
+        stay = Stay(row.since, row.until, sites(row.site_id, row.node_id))
+        before[row.device_id].append(stay)
+    device = _table(Device)
+    query = select(
+        device.c.id,
+        device.c.slug,
+        device.c.site_id,
+        device.c.node_id,
+        device.c.retired_at.is_not(None),
+        device.c.heartbeat_ms,
+        device.c.protocol,
+        device.c.address,
+        device.c.checkpoint_id,
+    ).order_by(device.c.id)
+    found: dict[str, DeviceInfo] = {}
+    for key, slug, site_id, node_id, retired, heartbeat_ms, *speaks in connection.execute(query):
+        there, stays = sites(site_id, node_id), tuple(before.get(key, ()))
+        found[slug] = DeviceInfo(key, slug, there, retired, heartbeat_ms, stays, *speaks)
+    return found
 
 
 def _readers(devices: Iterable[DeviceInfo]) -> dict[tuple[str, str], DeviceInfo]:
@@ -365,45 +356,41 @@ def _readers(devices: Iterable[DeviceInfo]) -> dict[tuple[str, str], DeviceInfo]
 
 
 def _bindings(
-    connection: Connection, checkpoints: Mapping[int, CheckpointInfo]
+    connection: Connection,
+    checkpoints: Mapping[int, CheckpointInfo],
+    people: Mapping[int, PersonInfo],
 ) -> dict[str, tuple[_Binding, ...]]:
-    people = {row.id: row for row in _all(connection, _table(Person))}
-    found: dict[str, list[_Binding]] = defaultdict(list)
-    for row in _all(connection, _table(Tag)):
-        until = _EVER if row.until is None else row.until
-        if row.checkpoint_id is not None:
-            point = checkpoints[row.checkpoint_id]
+    tag = _table(Tag)
+    until = func.coalesce(tag.c.until, _EVER)
+    query = select(tag.c.uid, tag.c.since, until, tag.c.checkpoint_id, tag.c.person_id)
+    found: dict[str, tuple[_Binding, ...]] = {}
+    for uid, since, over, checkpoint_id, person_id in connection.execute(query.order_by(tag.c.id)):
+        if checkpoint_id is not None:
+            point = checkpoints[checkpoint_id]
             asks = point.proof is not None
-            place = Place(checkpoint_id=point.id, slug=point.slug, name=point.name, proof=asks)
-            found[row.uid].append(_Binding(row.since, until, point.site_id, place))
+            place = Place(point.id, None, point.slug, point.name, asks)
+            bound = _Binding(since, over, point.site_id, place)
         else:
-            person = people[row.person_id]
-            place = Place(person_id=person.id, slug=person.slug, name=person.name)
-            found[row.uid].append(_Binding(row.since, until, None, place))
-    # Newest first: a tag that has moved is mostly read where it is now.
-    return {uid: tuple(reversed(bindings)) for uid, bindings in found.items()}
+            person = people[person_id]
+            bound = _Binding(since, over, None, Place(None, person.id, person.slug, person.name))
+        # Newest first: a tag that has moved is mostly read where it is now.
+        found[uid] = (bound, *found.get(uid, ()))
+    return found
 
 
 def _plans(connection: Connection) -> tuple[PlanInfo, ...]:
     plan, version = _table(Plan), _table(PlanVersion)
+    terms = version.c.terms
     query = (
-        select(version, plan.c.site_id, plan.c.slug)
+        select(
+            version.c.plan_id,
+            plan.c.site_id,
+            plan.c.slug,
+            func.coalesce(terms["min_gap"].as_integer(), 0),
+            func.coalesce(terms["ordered"].as_boolean(), false()),
+        )
         .join(plan, plan.c.id == version.c.plan_id)
         .where(version.c.ended_at.is_(None))
         .order_by(version.c.id)
     )
-    return tuple(
-        PlanInfo(
-            id=row.id,
-            plan_id=row.plan_id,
-            site_id=row.site_id,
-            slug=row.slug,
-            version=row.version,
-            digest=row.digest,
-            terms=row.terms,
-            applied_at=row.applied_at,
-            effective_at=row.effective_at,
-            superseded_at=row.superseded_at,
-        )
-        for row in connection.execute(query)
-    )
+    return tuple(PlanInfo._make(row) for row in connection.execute(query))

@@ -72,7 +72,7 @@ BROKEN: Mapping[str, Broken] = {
     "acks-before-commit": Broken(parts=replace(PARTS, writer=EarlyWriter)),
     "receipts-ahead": Broken(parts=replace(PARTS, writer=HastyWriter)),
     "no-dedupe": Broken(
-        text=("store.entries", " ON CONFLICT (device_id, epoch, seq) DO NOTHING", ""),
+        text=("store.entries", "ON CONFLICT (device_id, epoch, seq) DO NOTHING", ""),
         sql="DROP INDEX IF EXISTS entry_identity",
     ),
     "outbox-dropped": Broken(sql="DELETE FROM outbox"),

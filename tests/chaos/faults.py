@@ -221,6 +221,7 @@ async def all_at_once(world: World) -> AsyncIterator[None]:
 @asynccontextmanager
 async def stranger(world: World) -> AsyncIterator[None]:
     """Somebody nobody enrolled publishes garbage as fast as the broker takes it."""
+    await asyncio.sleep(2.0)  # a broker that has just lost every session would throw it away
     flooding = flood(world.crowd.broker, world.scale.garbage, world.rng)
     async with _meanwhile(flooding):
         await asyncio.sleep(0.5)

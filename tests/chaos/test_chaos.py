@@ -39,6 +39,7 @@ def test_nothing_told_is_lost_whatever_is_killed(tmp_path: Path, influx: Server)
         Point.BETWEEN_BATCH_AND_CURSOR
     }
     assert result.service_fell == ()
+    assert result.more["quarantined"]
 
 
 def test_a_run_is_laid_out_by_its_seed() -> None:

@@ -13,11 +13,13 @@ from firmware_sim.garbage import GARBAGE, payload
 from firmware_sim.handheld import Fitting, Habits
 from firmware_sim.history import History
 from firmware_sim.link import Broker, Link, LinkDownError, Login
-from firmware_sim.live import Live, wall
+from firmware_sim.live import RECONNECT_S, Live, wall
 from firmware_sim.wire import Kind, Publication, up_topic
 
 MINUTE = 60_000
 POINTS = 4
+GUSH = 50
+"""Garbage said in one go."""
 LEFT_OUT = 0.3
 """The share of visits that no guard makes."""
 
@@ -199,23 +201,26 @@ class Crowd:
         return Link(self.broker, Login(client_id=client_id), heard, fallen)
 
 
-async def flood(broker: Broker, messages: int, rng: random.Random) -> int:
-    """A stranger publishes garbage as fast as the broker takes it; returns how much was taken."""
+async def flood(broker: Broker, messages: int, rng: random.Random) -> None:
+    """A stranger publishes garbage as fast as the broker takes it, and comes back if it is cut."""
     kinds = sorted(set(GARBAGE) - {"too-large", "nest"})
     link = Link(broker, Login(client_id=f"stranger-{rng.getrandbits(32):x}"), _deaf, _unmoved)
     topic = up_topic("school-00", "stranger", Kind.CHECKIN)
-    said = [
-        Publication(topic=topic, payload=payload(rng.choice(kinds), rng.getrandbits(40)))
-        for _ in range(messages)
-    ]
     try:
-        await link.open()
-        await link.publish(said)
-    except LinkDownError:
-        return 0
+        while messages > 0:
+            said = [
+                Publication(topic=topic, payload=payload(rng.choice(kinds), rng.getrandbits(40)))
+                for _ in range(min(messages, GUSH))
+            ]
+            try:
+                if not link.up:
+                    await link.open()
+                await link.publish(said)
+                messages -= len(said)
+            except LinkDownError:
+                await asyncio.sleep(RECONNECT_S[1])
     finally:
         await link.close()
-    return messages
 
 
 def _deaf(_topic: str, _body: bytes) -> None:

@@ -13,7 +13,7 @@ def ingest(context: typer.Context) -> None:
     From MQTT into the ledger, and what follows from it. SIGTERM or Ctrl-C ends it cleanly.
     """
     from desk.keeper import keeping
-    from ingest.service import run
+    from ingest.running import run
 
     chosen = settings(context)
     with keeping(chosen):

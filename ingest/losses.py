@@ -20,6 +20,7 @@ import structlog
 from ingest.committed import Covered
 from ingest.ledger import Ledger
 from ingest.receipts import APART_S, Receipts
+from ingest.source import BULK, MAIN, SOS
 from store.coverages import Key, of_devices
 from store.picture import Picture
 
@@ -112,10 +113,16 @@ class Rivals:
     """A connection lost again and again, each time soon after it was made: Mosquitto says no more
     than that of a client that comes in under our name and throws us out."""
 
-    def __init__(self) -> None:
+    def __init__(self, instance: str) -> None:
+        self._names = ", ".join(f"{instance}-{part}" for part in (MAIN, SOS, BULK, "out"))
         self._lost: deque[float] = deque(maxlen=TIMES)
 
-    def lost(self, at: float) -> bool:
-        """The connection is lost, by monotonic time; whether that was too often to be chance."""
+    def lost(self, at: float) -> None:
+        """The connection is lost, by monotonic time; say so where that was too often for chance."""
         self._lost.append(at)
-        return len(self._lost) == TIMES and at - self._lost[0] < WITHIN_S
+        if len(self._lost) == TIMES and at - self._lost[0] < WITHIN_S:
+            log.error(
+                "mqtt.thrown_out",
+                meaning="the connection is lost again and again, as where another client comes in "
+                f"as one of {self._names}: see the broker's log, and stop it",
+            )

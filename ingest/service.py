@@ -1,29 +1,20 @@
-"""The composition root: joins one instance of the service and runs it until it is told to stop."""
+"""The composition root: joins the parts of one instance of the service, and runs them."""
 
 import asyncio
-import gc
-import logging
 import os
-import signal
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from time import monotonic
 
 import structlog
-import uvloop
-from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
-from structlog.dev import ConsoleRenderer
-from structlog.processors import JSONRenderer
 
 from devices import topics
 from devices.ids import Instant
 from devices.tagkeys import Keyring
 from ingest import messages
-from ingest.beginning import Begun, begin
+from ingest.beginning import Begun
+from ingest.beside import Beside
 from ingest.claims import Standing
 from ingest.clock import SystemClock, TickClock
 from ingest.committed import Committed
@@ -37,46 +28,35 @@ from ingest.http import serving
 from ingest.ledger import Ledger
 from ingest.losses import Loss, Losses, Rivals
 from ingest.markers import Markers
+from ingest.outages import BrokerOutages, ClockSteps
 from ingest.outbox import Outbox
 from ingest.owing import Owing
 from ingest.phones import Phones
 from ingest.pipeline import Pipeline
-from ingest.reader import Item, Reader
+from ingest.reader import Reader
 from ingest.receipts import Receipts
 from ingest.rechecks import Rechecks
 from ingest.rollcall import RollCall
 from ingest.room import Room
-from ingest.source import MAIN, SOS, Delivery, Source, sessions
+from ingest.source import MAIN, Source, sessions
 from ingest.sources import source
-from ingest.standby import may_serve, until_taken
 from ingest.supervisor import Supervisor
 from ingest.watch import Watch
 from ingest.writer import Writer
-from store import entries, quarantine, workers
-from store.access import admits
+from store import entries, workers
 from store.arrivals import STEPPED_MS
-from store.database import check_schema, ledger_path, open_engine
+from store.database import ledger_path
 from store.events import outbox_depth
-from store.keyring import keyring
 from store.owngaps import OwnGap
 from store.picture import Picture, load_picture, registry_version
-from store.quarantine import State
 from store.series.connect import series_writer
 from store.series.feeder import Feeder
 from store.series.ports import SeriesWriter
-from store.settings import LogLevel, Settings
+from store.settings import Settings
 
 log = structlog.get_logger()
 
 HOUSEKEEPING_S = 1.0
-SWITCH_S = 0.0005
-"""How long one of our threads may keep the interpreter from another. With Python's 5 ms the loop
-gets it late, turn after turn, behind the writer and the readers: at 2,000 check-ins a second, this
-brought the median of a call for help to a third and less. A check-in costs the same."""
-GC_AFTER = 50_000
-"""Objects more than were freed before the collector looks for cycles; Python's default is 700."""
-RETAKEN = 200
-"""Entries of the quarantine taken again in one turn of the house."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,68 +72,6 @@ class Parts:
 
 
 PARTS = Parts()
-
-
-def run(settings: Settings, parts: Parts = PARTS) -> None:
-    """Run the service until SIGTERM or SIGINT.
-
-    Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, `KeyringError` where the
-    tags' master keys cannot be read, `BrokerTaken` where another service is at the broker, and
-    OSError where the HTTP address is taken. A broker that cannot be reached is waited for.
-    """
-    sys.setswitchinterval(SWITCH_S)
-    _quiet_collector()
-    _log_from(settings.log_level)
-    engine = open_engine(settings.database_url)
-    check_schema(engine)
-    parts = replace(parts, keyring=keyring(settings))
-    ledger = Ledger(engine)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, ledger, parts))
-    finally:
-        ledger.close()
-        engine.dispose()
-
-
-def _log_from(level: LogLevel) -> None:
-    """Log lines at or above `level` go to stderr: words on a terminal, else JSON, one a line."""
-    last = ConsoleRenderer() if sys.stderr.isatty() else JSONRenderer(ensure_ascii=False)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            last,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level.value),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def _quiet_collector() -> None:
-    """What imports left goes; from here on the collector looks seldom.
-
-    Neither the picture of the registry nor a batch, some ten thousand objects that die with it, has
-    a cycle: while a district's is loaded, looking for them took longer than loading it.
-    """
-    gc.collect()
-    gc.set_threshold(GC_AFTER, 10, 10)
-
-
-async def _run(settings: Settings, ledger: Ledger, parts: Parts) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping.set)
-    holding = Holding(settings, await ledger.read(workers.ledger_uuid))
-    async with holding.kept():
-        while await may_serve(holding, settings, stopping):
-            begun = await begin(settings, ledger, parts.clock)
-            gc.freeze()  # what was made until now stays: it need not be walked again and again
-            async with until_taken(holding, stopping) as ending:
-                await Service(settings, ledger, begun, holding, parts).run(ending)
 
 
 class Service:
@@ -191,7 +109,6 @@ class Service:
             keyring=parts.keyring,
         )
         self._ask_for_readers()
-        self._phones = Phones(admits=self._admits, take=self._take_posted)
         series = parts.series(settings)
         self._feeder = (
             None if series is None else Feeder(ledger.engine, series, now=self._clock.now)
@@ -210,7 +127,7 @@ class Service:
         self._losses = Losses(
             ledger, self._receipts, lambda: self._reader.picture, on_lost=self._on_lost
         )
-        self._rivals = Rivals()
+        self._rivals = Rivals(name)
         self._outbox = Outbox(self._source, ledger, begun.clock.now)
         self._owing = Owing(
             ledger=ledger,
@@ -246,6 +163,9 @@ class Service:
         )
         self._rechecks.poke()  # with the keys of this start
         self._writer.books.marks.picture = begun.picture
+        self._beside = Beside(
+            self._reader, self._writer, ledger, begun.clock, self._health, self._on_committed
+        )
         self._gauges = Gauges(ledger, begun.clock, name, self._health) if sampling else None
         self._pipeline = Pipeline(
             self._source,
@@ -257,14 +177,12 @@ class Service:
             self._on_committed,
             batch=settings.batch_size,
         )
+        self._outages = BrokerOutages(ledger, begun.clock.now())
+        self._steps = ClockSteps(ledger, begun.clock, self._watch)
         self._room = Room(ledger_path(ledger.engine), settings, self._health)
         self._marked = asyncio.Event()
-        self._turns: asyncio.Queue[tuple[bool, Instant]] = asyncio.Queue()
-        self._turns.put_nowait((False, begun.clock.now()))  # until the broker has answered
         self._following = asyncio.Lock()
         self._reading = self._short = False
-        self._steady, self._sure = True, begun.clock.now()
-        self._looked = self._sure
         self._ending = False
         self._known = begun.marker
 
@@ -273,9 +191,9 @@ class Service:
         settings = self._settings
         await self._follow_registry(None if self._begun.registry_moved else self._begun.picture)
         async with AsyncExitStack() as stack:
-            behind = self._behind
+            phones = Phones(admits=self._beside.admits, take=self._post)
             await stack.enter_async_context(
-                serving(settings.http_address, self._health, behind, self._phones)
+                serving(settings.http_address, self._health, self._behind, phones)
             )
             tasks = self._tasks()
             if self._known is not None:
@@ -303,7 +221,7 @@ class Service:
             "rollcall": self._rollcall.run(),
             "handouts": self._handouts.run(),
             "owing": self._keep_owing(),
-            "outages": self._keep_outages(),
+            "outages": self._outages.run(),
             "losses": self._losses.run(),
             "housekeeping": self._keep_house(),
             "supervisor": self._supervisor.keep_told(self._health, marked=not self._ticks),
@@ -376,20 +294,14 @@ class Service:
         log.info(
             "mqtt.connected" if connected else "mqtt.lost", broker=str(self._settings.mqtt_url)
         )
-        if not connected and self._rivals.lost(monotonic()):
-            name = self._settings.instance
-            log.error(
-                "mqtt.thrown_out",
-                meaning=f"the connection is lost again and again, as where another client comes in "
-                f"as {name}-main, {name}-sos, {name}-bulk or {name}-out: see the broker's log, and "
-                "stop it",
-            )
+        if not connected:
+            self._rivals.lost(monotonic())
         if connected:
             self._watch.end_gap(self._clock.now())
             self._outbox.poke()
         elif self._known is not None and not self._ticks:
             self._watch.make_up_for(OwnGap(since=self._known, cause="broker"))
-        self._turns.put_nowait((connected, self._clock.now()))
+        self._outages.turned(self._clock.now(), there=connected)
 
     def _on_fresh_session(self, session: str) -> None:
         self._handouts.everybody(forget=True)
@@ -445,20 +357,14 @@ class Service:
             self._watch.advance(known)
             self._handouts.advance(known)
 
-    async def _keep_outages(self) -> None:
-        """Write when the broker was gone and when it was back, in the order in which it was."""
-        while True:
-            connected, at = await self._turns.get()
-            change = _back if connected else _gone
-            await self._ledger.write(partial(change, now=at))
-
     async def _keep_house(self) -> None:
         """Each second: the registry, the disk, the figures of `/metrics`, the minute."""
         while True:
             await self._refresh()
             await self._check_room()
-            await self._check_clock()
-            await self._retake()
+            await self._steps.look()
+            if await self._beside.retake():
+                self._doubts.poke()
             await messages.tell(self._source, self._ledger, self._clock.now)
             self._health.outbox = await self._ledger.read(outbox_depth)
             if self._health.outbox > 0:  # another process may have written events, as `event ack`
@@ -470,75 +376,11 @@ class Service:
                 self._gauges.ticked()
             await asyncio.sleep(HOUSEKEEPING_S)
 
-    async def _retake(self) -> None:
-        """Take again what somebody asked for, after the registry was corrected."""
-        for entry in await self._ledger.read(lambda c: quarantine.asked(c, RETAKEN)):
-            session = SOS if entry.topic.endswith("/up/sos") else MAIN
-            delivery = Delivery(session, entry.topic, entry.payload, False, (0, 0))
-            now = self._clock.now()
-            try:
-                items = list(self._reader.read(delivery, entry.received_at))
-                work = partial(self._writer.retake, entry, items, now)
-                self._on_committed(await self._ledger.in_writer(work))
-            except Exception:  # one entry of strangers must not end the house
-                log.exception("quarantine.retry_failed", entry=entry.id)
-                await self._ledger.write(
-                    partial(quarantine.settle, id_=entry.id, state=State.KEPT, now=None)
-                )
-            self._doubts.poke()
-
-    async def _admits(self, address: str, username: str, password: str) -> bool:
-        """Whether a login is that of the phone with this address, and may speak now."""
-        device = self._reader.picture.reader("owntracks", address)
-        if device is None or device.retired:
-            return False
-        login = partial(admits, device=device.slug, username=username, password=password)
-        return await self._ledger.read(login)
-
-    async def _take_posted(self, topic: str, payloads: Sequence[bytes]) -> bool:
+    async def _post(self, topic: str, payloads: Sequence[bytes]) -> bool:
         """Commit what a phone posted; False where it cannot be kept now."""
         if self._short or self._ending:
             return False
-        now = self._clock.now()
-        deliveries = [Delivery(MAIN, topic, payload, False, (0, 0)) for payload in payloads]
-        items = [item for delivery in deliveries for item in self._read_posted(delivery, now)]
-        try:
-            done = await self._ledger.in_writer(partial(self._writer.receive, items, now))
-        except OperationalError as error:
-            log.error("ledger.refused", error=str(error.orig), next="the phone posts it again")
-            return False
-        self._health.counted(len(payloads), done)
-        self._on_committed(done)
-        return True
-
-    def _read_posted(self, delivery: Delivery, now: Instant) -> Sequence[Item]:
-        try:
-            return list(self._reader.beside(delivery, now))
-        except Exception as error:  # a fault of ours: kept, or the phone would post it for ever
-            log.exception("message.unhandled", topic=delivery.topic)
-            return [self._reader.unhandled(delivery, now, error)]
-
-    async def _check_clock(self) -> None:
-        """A step of our own clock pauses judging until it is steady, and is a gap of ours."""
-        steady, now = self._clock.steady(), self._clock.now()
-        before, self._looked = self._looked, now
-        if steady is self._steady:
-            self._sure = now if steady else self._sure
-            return
-        self._steady = steady
-        log.log(
-            logging.INFO if steady else logging.ERROR,
-            "clock.steady" if steady else "clock.stepped",
-            sure=self._sure,
-            now=now,
-        )
-        sure = self._sure
-        if steady:
-            await self._ledger.write(lambda c: workers.end_outage(c, "clock", now))
-            self._watch.resume(sure, before)
-            return
-        self._watch.pause()
-        await self._ledger.write(lambda c: workers.begin_outage(c, "clock", sure))
+        return await self._beside.post(topic, payloads)
 
     async def _check_room(self) -> None:
         """Where the ledger has too little room we hang up, and come back when there is enough."""
@@ -548,7 +390,7 @@ class Service:
         self._short = short
         self._watch.hold_back(hung_up=short)
         if short:
-            self._turns.put_nowait((True, self._clock.now()))  # it is we who hang up
+            self._outages.turned(self._clock.now(), there=True)  # it is we who hang up
         if self._reading:
             await (self._source.pause() if short else self._source.resume())
 
@@ -581,11 +423,3 @@ class Service:
             return
         now = self._known if self._ticks and self._known is not None else self._clock.now()
         await self._owing.follow(before, self._reader.picture, now)
-
-
-def _gone(connection: Connection, now: Instant) -> None:
-    workers.begin_outage(connection, "broker", now)
-
-
-def _back(connection: Connection, now: Instant) -> None:
-    workers.end_outage(connection, "broker", now)

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from ingest.clock import SystemClock, machine
-from ingest.service import Parts, run
+from ingest.running import run
+from ingest.service import Parts
 from store.settings import load_settings
 
 

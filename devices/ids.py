@@ -39,7 +39,7 @@ def normalize_tag(text: str) -> str:
 
 
 class Identity(NamedTuple):
-    """Which record this is: what counts once, everywhere (design, law 2)."""
+    """Which record this is: what counts once, everywhere (law 2)."""
 
     device: str
     epoch: int

@@ -14,7 +14,7 @@ from typing import Protocol
 from devices.ids import Instant
 
 STEADY_MS = 30_000
-"""How far wall and monotonic time may part before judging pauses (design, law 4)."""
+"""How far wall and monotonic time may part before judging pauses (law 4)."""
 SETTLE_MS = 60_000
 """How long they must agree again before it goes on, and before a step is followed."""
 

@@ -5,7 +5,7 @@
                                                  └───────rejected───────┘
 
 A step that the table does not know is kept and named, not applied. The order is that of the
-steps' own times, so the case is a function of the set of what was told (design, law 3).
+steps' own times, so the case is a function of the set of what was told (law 3).
 """
 
 from collections.abc import Iterable, Mapping

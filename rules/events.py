@@ -1,7 +1,7 @@
 """What a change of verdict tells; the door to kinds and notices of events (contract §4).
 
 `follow()` turns a flip into notices; the ledger turns a notice into the next revision of its
-event. What it tells is a function of the verdict, not of the way to it (design, law 3): a round
+event. What it tells is a function of the verdict, not of the way to it (law 3): a round
 has the event of its verdict at due, open for as long as the round is not kept, and, once later
 evidence or a decision has changed that verdict, one `round.amended`.
 """

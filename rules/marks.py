@@ -1,6 +1,6 @@
 """Marks: what is odd about a check-in. Nothing is refused for it; a person may want to know.
 
-A function of the set of reads of a site and of what was owed there (design, law 3): evidence that
+A function of the set of reads of a site and of what was owed there (law 3): evidence that
 comes later may mark a read, or refute a mark.
 
     out of order   the checkpoint before it on an ordered route was not visited before it

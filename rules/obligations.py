@@ -6,7 +6,7 @@
 Intervals (contract §6), to the millisecond: a read is early in [opens - early, opens), on time in
 [opens, closes), late in [closes, due), and counts in all three. A verdict is pending while
 now < due. Everything here is a function of the *set* of reads: neither order nor repetition
-matters (design, law 3).
+matters (law 3).
 
 A new kind of obligation is one class of terms and one judge in `JUDGES`.
 """
@@ -200,7 +200,7 @@ def _undone(
 
     Between two arrivals the evidence is that of the earlier ones, up to the marker before the
     next: what was raised then is told as withdrawn, whether or not somebody looked just then, so
-    that the events are a function of the evidence and not of when it was judged (design, law 3).
+    that the events are a function of the evidence and not of when it was judged (law 3).
     """
     if not isinstance(obligation.terms, Gap):
         return ()

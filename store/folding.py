@@ -3,7 +3,7 @@
 Coverage and contacts are folded from entries: a row a device, not a row a record. They are held in
 memory and written with each marker, each second, and with whatever entries do not tell again; the
 worker's `folded_entry` says up to which entry. What came after it is folded anew at the next start,
-so that a restart knows what a run without it would (design, law 8).
+so that a restart knows what a run without it would (law 8).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """What devices' clocks said of late: for each device its live messages of the last ten minutes.
 
 Held in memory by the ledger's writer, and made again from entries and `status_clock` after a start
-or a transaction that failed: the same messages tell the same, whoever asks (design, laws 3 and 8).
+or a transaction that failed: the same messages tell the same, whoever asks (laws 3 and 8).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """What an adapter is given and what it answers: the same few values for every source.
 
 A foreign reader has no `seq`. `key` is what a repeat of the same read has in common with it, by
-whatever that source says; two messages with one key are one read (design, law 2).
+whatever that source says; two messages with one key are one read (law 2).
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Our own clock steps: judging pauses until it is steady, and nobody is blamed (design, law 4)."""
+"""Our own clock steps: judging pauses until it is steady, and nobody is blamed (law 4)."""
 
 import sys
 from collections.abc import Iterator

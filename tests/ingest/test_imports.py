@@ -1,4 +1,4 @@
-"""A wand's export beside the running service: rounds settle, nobody is alarmed (issue 5)."""
+"""A wand's export beside the running service: rounds settle, nobody is alarmed."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Law 3 of the design, over the real writer, ledger and watch: order does not matter."""
+"""Law 3 over the real writer, ledger and watch: order does not matter."""
 
 import asyncio
 import json

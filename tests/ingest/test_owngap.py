@@ -1,4 +1,4 @@
-"""After the service was down: backlog, judgement, one digest (issue 3; docs/decisions/0012)."""
+"""After the service was down: backlog, judgement, one digest (docs/decisions/0012)."""
 
 from pathlib import Path
 

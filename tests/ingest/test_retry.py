@@ -1,4 +1,4 @@
-"""Quarantine taken after all, once the registry was corrected (issue 3)."""
+"""Quarantine taken after all, once the registry was corrected."""
 
 import copy
 import json

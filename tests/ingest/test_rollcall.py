@@ -1,4 +1,4 @@
-"""The running service: who is away and who is back, rounds and words sent down (issue 5)."""
+"""The running service: who is away and who is back, rounds and words sent down."""
 
 import json
 from pathlib import Path

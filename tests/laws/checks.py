@@ -1,6 +1,6 @@
-"""Laws 2 to 8 of the design, each a check of what a system holds against the log of what it took.
+"""Laws 2 to 8, each a check of what a system holds against the log of what it took.
 
-A check raises AssertionError with the law's number. Numbers are those of `design.md`.
+A check raises AssertionError with the law's number. Numbers are those of docs/laws.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,7 +64,7 @@ def _verdicts(found: Outcome) -> dict[str, dict[str, Any]]:
 
 
 def _settled(found: Outcome) -> dict[tuple[str, str], Any]:
-    """`device.* service.*` may differ (design, law 3)."""
+    """`device.* service.*` may differ (law 3)."""
     but = ("device", "service")
     return {
         key: row

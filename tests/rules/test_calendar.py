@@ -12,7 +12,7 @@ YEAR_2026 = [date(2026, 1, 1) + timedelta(days=n) for n in range(365)]
 
 
 def test_a_weekday_rule_would_be_wrong_on_25_days_of_2026() -> None:
-    """2026 has 19 weekdays off and 6 make-up workdays, as facts.md measured."""
+    """2026 has 19 weekdays off and 6 make-up workdays."""
     school = {day for day in YEAR_2026 if DayClass.SCHOOL_DAY in CN.day(day).classes}
     weekdays = {day for day in YEAR_2026 if day.weekday() < 5}
     assert len(weekdays - school) == 19

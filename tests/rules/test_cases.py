@@ -88,7 +88,7 @@ def test_grade_and_category_are_those_last_stated() -> None:
 def test_a_case_is_a_function_of_the_set_of_steps(
     told: list[tuple[int, HazardAction]], random: object
 ) -> None:
-    """Order and repetition of what is told change nothing (design, law 3)."""
+    """Order and repetition of what is told change nothing (law 3)."""
     steps = list({n: step(n, action, at=n % 3) for n, action in told}.values())
     shuffled = [*steps, *steps, REPORT]
     random.shuffle(shuffled)

@@ -269,7 +269,7 @@ def test_stretches_are_those_of_a_walk_through_time(data: Any) -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_a_verdict_is_a_function_of_the_set_of_reads(data: Any) -> None:
-    """Neither order nor repetition of reads changes anything (design, law 3)."""
+    """Neither order nor repetition of reads changes anything (law 3)."""
     check_set(settle, data)
 
 

@@ -1,4 +1,4 @@
-"""Marks: what is odd about a check-in, as a function of the set of reads (design, law 3)."""
+"""Marks: what is odd about a check-in, as a function of the set of reads (law 3)."""
 
 from dataclasses import replace
 from itertools import permutations

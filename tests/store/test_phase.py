@@ -1,4 +1,4 @@
-"""Due now, before missed: a round in its grace is seen, and alarms nobody (issue 3)."""
+"""Due now, before missed: a round in its grace is seen, and alarms nobody."""
 
 import pytest
 

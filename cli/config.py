@@ -34,6 +34,6 @@ def sample() -> None:
     """Print a gridbeat.toml with every setting at its default."""
     import sys
 
-    from store.settings import sample_toml
+    from store.settingssample import sample_toml
 
     sys.stdout.write(sample_toml())

@@ -14,7 +14,7 @@ FAILED, USAGE, WRONG, UNREACHABLE = 1, 2, 3, 4
 CODES = {
     "desk.errors.UsageError": USAGE,
     "desk.errors.UnreachableError": UNREACHABLE,
-    "store.settings.SettingsError": USAGE,
+    "store.settingsfile.SettingsError": USAGE,
     "sqlalchemy.exc.OperationalError": UNREACHABLE,
     "aiomqtt.exceptions.MqttError": UNREACHABLE,
     "builtins.ConnectionError": UNREACHABLE,

@@ -56,7 +56,8 @@ class Flags:
 
 def settings(context: typer.Context) -> "Settings":
     """The settings in force. Raises `SettingsError`."""
-    from store.settings import CONFIG, load_settings
+    from store.settings import load_settings
+    from store.settingsfile import CONFIG
 
     flags = context.obj if isinstance(context.obj, Flags) else Flags()
     if flags.config is not None:

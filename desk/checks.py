@@ -1,7 +1,11 @@
 """What a look at a part comes to: how it is, in words, and what to do about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+SOME = 5
+"""How many are named where many are meant."""
 
 
 class State(StrEnum):
@@ -29,3 +33,9 @@ def worst(checks: list[Check]) -> State:
     states = {check.state for check in checks}
     found = (state for state in (State.UNREACHABLE, State.WRONG) if state in states)
     return next(found, State.OK)
+
+
+def few(names: Sequence[str]) -> str:
+    """The first `SOME` of them, and how many more there are."""
+    more = len(names) - SOME
+    return ", ".join(names[:SOME]) + (f" and {more} more" if more > 0 else "")

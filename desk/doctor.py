@@ -2,20 +2,14 @@
 
 import asyncio
 import ctypes
-import shutil
-import sqlite3
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from desk import broker
-from desk.census import census
-from desk.checks import Check, State
+from desk import broker, ledgerchecks
+from desk.checks import Check, State, few
 from desk.devices import away, deaf_since
 from desk.errors import UnreachableError
 from desk.ledger import present
@@ -25,159 +19,44 @@ from desk.times import span
 from desk.trustchecks import access, certificates, tags
 from devices.ids import Instant
 from store.database import (
-    WAL_LIMIT_BYTES,
-    SchemaOutdated,
-    check_schema,
     ledger_path,
     open_engine,
     reading,
-    writing,
 )
 from store.listings import ENTRY
 from store.series.connect import series_writer
 from store.series.ports import Retryable, SeriesError
 from store.settings import ClockKind, Settings
 from store.tallies import tally
-from store.wal import log_bytes, readers
-
-QUICK_S = 3.0
-"""The integrity check of a large ledger is given this long; the backup's is a whole one."""
 
 AHEAD_MS = 5_000
 """What was received cannot lie further in our future than this, unless our clock went back."""
 
 DROPPED_WARNS = 1
-SOME = 5
-"""How many are named where many are meant."""
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronized
-_MIB = 2**20
 
 
 def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
     """Every check in turn. Nothing raises: what fails is a check's answer."""
     engine = open_engine(settings.database_url)
     try:
-        database = _database(engine)
+        database = ledgerchecks.database(engine)
         yield database
-        yield _disk(ledger_path(engine), settings.disk_floor_mb)
-        yield from _log(ledger_path(engine), settings.wal_limit_mb)
+        yield ledgerchecks.disk(ledger_path(engine), settings.disk_floor_mb)
+        yield from ledgerchecks.log(ledger_path(engine), settings.wal_limit_mb)
         usable = database.state in (State.OK, State.WARN)
         if usable:
-            yield from _registry(engine)
+            yield from ledgerchecks.registry(engine)
             yield _service(engine, settings, wall)
             yield from _devices(engine, wall)
             yield from access(engine, settings.broker_dir)
             yield from tags(engine, settings)
-        yield from _broker(settings)
+        yield from _broker(settings, wall)
         yield from certificates(settings, wall)
         yield from _series(settings, engine if usable else None, wall)
         yield _clock(engine if usable else None, settings, wall)
     finally:
         engine.dispose()
-
-
-# The ledger -------------------------------------------------------------------------------------
-
-
-def _database(engine: Engine) -> Check:
-    path = ledger_path(engine)
-    try:
-        schema = check_schema(engine)
-        began = time.monotonic()
-        with writing(engine):
-            waited = time.monotonic() - began
-        damage, whole = _integrity(engine)
-    except SchemaOutdated as error:
-        return Check(what="database", state=State.WRONG, detail=str(error), remedy=_UPGRADE)
-    except SQLAlchemyError as error:
-        detail = f"{path}: {getattr(error, 'orig', error)}"
-        return Check(what="database", state=State.UNREACHABLE, detail=detail, remedy=_USABLE)
-    if damage:
-        detail = f"{path} is damaged: {damage}"
-        return Check(what="database", state=State.WRONG, detail=detail, remedy=_DAMAGED)
-    size = path.stat().st_size / _MIB
-    looked = "sound" if whole else f"sound as far as looked ({QUICK_S:.0f} s)"
-    detail = f"{path}, {size:.1f} MiB, schema {schema.revision}, {looked}"
-    if waited > 1:
-        detail += f"; another process held it for {waited:.1f} s"
-        return Check(what="database", state=State.WARN, detail=detail, remedy=_HELD)
-    return Check(what="database", state=State.OK, detail=detail)
-
-
-_UPGRADE = "gridbeat db upgrade"
-_USABLE = "see that the file is yours and its disk not full, then look again"
-_DAMAGED = "stop the service, keep the file, and put the last `gridbeat db backup` in its place"
-_HELD = "see who else writes into it for so long"
-
-
-def _integrity(engine: Engine) -> tuple[str | None, bool]:
-    """What is damaged, if anything, and whether all of it was looked at in the time given."""
-    until = time.monotonic() + QUICK_S
-    with reading(engine) as connection:
-        driver = connection.connection.driver_connection
-        if not isinstance(driver, sqlite3.Connection):
-            return None, False
-        driver.set_progress_handler(lambda: int(time.monotonic() > until), 20_000)
-        try:
-            found = driver.execute("PRAGMA quick_check(1)").fetchone()[0]
-        except sqlite3.OperationalError:
-            return None, False
-        finally:
-            driver.set_progress_handler(None, 0)
-    return (None if found == "ok" else str(found)), True
-
-
-def _disk(path: Path, floor_mb: int) -> Check:
-    folder = next(parent for parent in path.parents if parent.exists())
-    free = shutil.disk_usage(folder).free // _MIB
-    detail = f"{free} MiB free for {path.parent}; the service stops below {floor_mb} MiB"
-    if free < floor_mb:
-        return Check(what="disk", state=State.WRONG, detail=detail, remedy="make room there")
-    if free < 5 * floor_mb:
-        return Check(what="disk", state=State.WARN, detail=detail, remedy="make room there soon")
-    return Check(what="disk", state=State.OK, detail=detail)
-
-
-def _log(path: Path, limit_mb: int) -> Iterator[Check]:
-    """The write-ahead log, once it is larger than it may be with nobody in its way."""
-    size = log_bytes(path)
-    if size <= WAL_LIMIT_BYTES:
-        return
-    who = ", ".join(map(str, readers(path))) or "nobody that this system shows"
-    detail = f"{size // _MIB} MiB beside the ledger; read now by {who}"
-    yield Check(
-        what="log",
-        state=State.WRONG if size > limit_mb * _MIB else State.WARN,
-        detail=f"{detail}; above {limit_mb} MiB the service stops reading",
-        remedy="end the program that keeps the ledger open: then it shrinks by itself",
-    )
-
-
-def _registry(engine: Engine) -> Iterator[Check]:
-    with reading(engine) as connection:
-        found = census(connection)
-    if not found.sites:
-        yield Check(
-            what="registry",
-            state=State.WRONG,
-            detail="no site is known, so every message goes into quarantine",
-            remedy="gridbeat registry apply FILE",
-        )
-        return
-    counts = f"{found.sites} sites, {found.checkpoints} checkpoints, {found.devices} devices"
-    yield Check(
-        what="registry",
-        state=State.OK,
-        detail=f"version {found.version}: {counts}, {found.plans} plans",
-    )
-    for gap in found.gaps:
-        some = ", ".join(gap.which[:5]) + (f" and {gap.count - 5} more" if gap.count > 5 else "")
-        yield Check(
-            what="registry",
-            state=State.WARN,
-            detail=f"{gap.what} ({gap.count}): {some}",
-            remedy=gap.remedy,
-        )
 
 
 # The service ------------------------------------------------------------------------------------
@@ -218,11 +97,10 @@ def _devices(engine: Engine, wall: Instant) -> Iterator[Check]:
     named = [
         f"{row.id} ({row.state} {span(now - (row.state_since_at or 0), 'en')})" for row in gone
     ]
-    more = f" and {len(gone) - SOME} more" if len(gone) > SOME else ""
     yield Check(
         what="devices",
         state=State.WARN,
-        detail=f"{len(gone)} cannot be reached: {', '.join(named)}{more}",
+        detail=f"{len(gone)} cannot be reached: {few(named)}",
         remedy="look at their charge and network; gridbeat device show ID tells more",
     )
 
@@ -246,7 +124,7 @@ def _ready(settings: Settings) -> str | None:
 # The broker -------------------------------------------------------------------------------------
 
 
-def _broker(settings: Settings) -> Iterator[Check]:
+def _broker(settings: Settings, wall: Instant) -> Iterator[Check]:
     address = settings.mqtt_url
     try:
         told = asyncio.run(ping(settings))
@@ -262,7 +140,7 @@ def _broker(settings: Settings) -> Iterator[Check]:
     detail = f"{address}{version}, there and back in {told.back_ms} ms"
     yield Check(what="broker", state=State.OK, detail=detail)
     yield from _losses(told)
-    yield from _persistence(settings)
+    yield from _persistence(settings, wall)
 
 
 _BROKER = "start it: mosquitto -c DIR/mosquitto.conf (gridbeat broker init makes DIR); see mqtt_url"
@@ -279,14 +157,14 @@ def _losses(told: Ping) -> Iterator[Check]:
         )
 
 
-def _persistence(settings: Settings) -> Iterator[Check]:
+def _persistence(settings: Settings, wall: Instant) -> Iterator[Check]:
     """Whether our own broker really saves; started as another user it silently does not."""
     folder = settings.broker_dir
     pid = broker.running(folder)
     if pid is None:
         return
     saved = folder / "mosquitto.db"
-    age = time.time() - saved.stat().st_mtime if saved.exists() else None
+    age = wall / 1_000 - saved.stat().st_mtime if saved.exists() else None
     if age is None or age > 60:
         when = "never" if age is None else f"{age:.0f} s ago"
         yield Check(

@@ -6,17 +6,13 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from desk import broker, tls
-from desk.checks import Check, State
+from desk.checks import Check, State, few
 from desk.errors import DeskError
 from desk.settling import agrees, strangers
 from desk.tags import lacking
 from devices.ids import Instant
 from store.keyring import KeyringError
 from store.settings import Settings
-
-SOME = 5
-"""How many are named where many are meant."""
-
 
 _STRANGERS = "gridbeat device enroll ID --renew, or take the line out of broker/passwd"
 _RENEW = "gridbeat tls renew; where the authority itself ends, `tls init` anew for every device"
@@ -61,9 +57,7 @@ def access(engine: Engine, folder: Path) -> Iterator[Check]:
         detail = f"{folder} does not say what the ledger says of who may speak"
         yield Check(what="access", state=State.WRONG, detail=detail, remedy="gridbeat broker sync")
     if unknown := strangers(engine, folder):
-        detail = (
-            f"passwords the ledger knows nothing of ({len(unknown)}): {', '.join(unknown[:SOME])}"
-        )
+        detail = f"passwords the ledger knows nothing of ({len(unknown)}): {few(unknown)}"
         yield Check(what="access", state=State.WARN, detail=detail, remedy=_STRANGERS)
 
 
@@ -80,8 +74,7 @@ def tags(engine: Engine, settings: Settings) -> Iterator[Check]:
     if found.keys:
         detail = f"master key {', '.join(map(str, found.keys))} is not here: its tags prove nothing"
     elif found.bare:
-        some = ", ".join(found.bare[:SOME]) + (" …" if len(found.bare) > SOME else "")
-        detail = f"{len(found.bare)} should prove presence and have no keys: {some}"
+        detail = f"{len(found.bare)} should prove presence and have no keys: {few(found.bare)}"
         remedy, state = "gridbeat tag enroll UID, and write the tag", State.WARN
     else:
         detail = f"{found.tags} prove presence, and their master keys are here"

@@ -1,12 +1,9 @@
 """What can be set, and from where: flags over GRIDBEAT_… over gridbeat.toml over defaults.
 
-The file is `gridbeat.toml` in the working directory, or the one that GRIDBEAT_CONFIG names. Paths
-in it are relative to its folder; paths in flags and variables to the working directory.
+Paths in the file are relative to its folder; paths in flags and variables to the working directory.
 """
 
 import os
-import textwrap
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,7 +12,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from platformdirs import user_data_path
 from pydantic import (
     BeforeValidator,
     Field,
@@ -24,7 +20,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -37,18 +32,9 @@ from pydantic_settings import (
 from devices.ids import is_slug
 from rules.presence import Limits
 from store.addresses import HttpAddress, MqttAddress, database_path, database_url, http_url
+from store.settingsfile import CONFIG, SettingsError, config_path, home, read_file
 
 PREFIX = "GRIDBEAT_"
-CONFIG = "GRIDBEAT_CONFIG"
-FILE = "gridbeat.toml"
-
-
-class SettingsError(Exception):
-    """Some settings are wrong. Each line says which, where it came from, and what to write."""
-
-    def __init__(self, problems: tuple[str, ...]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(("the settings are wrong:", *(f"  {p}" for p in problems))))
 
 
 class ClockKind(StrEnum):
@@ -86,21 +72,6 @@ class LogLevel(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
-
-
-def config_path() -> Path | None:
-    """The settings file in force, or None. What GRIDBEAT_CONFIG names need not exist."""
-    named = os.environ.get(CONFIG)
-    if named:
-        return Path(named).absolute()
-    beside = Path.cwd() / FILE
-    return beside if beside.exists() else None
-
-
-def home() -> Path:
-    """Where data lies unless told otherwise: beside the settings file, else the user's folder."""
-    path = config_path()
-    return path.parent if path else user_data_path("gridbeat", appauthor=False)
 
 
 def _reads(parse: Callable[[str], Any], *, empty: bool = False) -> BeforeValidator:
@@ -332,7 +303,7 @@ class Settings(BaseSettings):
         return tuple(
             Described(
                 name=name,
-                value=_shown(getattr(self, name)),
+                value=shown(getattr(self, name)),
                 origin=self._origins.get(name, "default"),
                 meaning=field.description or "",
             )
@@ -350,38 +321,8 @@ class Described:
     meaning: str
 
 
-PATHS = ("broker_dir", "ca_dir", "mqtt_ca_file", "tag_keys_file", "tag_passphrase_file")
 ONLY_VARIABLES = ("tag_passphrase", "tag_master_keys")
 """Never in the settings file: there they would lie beside what they open."""
-
-
-def read_file() -> dict[str, Any]:
-    """What the settings file says, its paths made absolute. {} where there is none.
-
-    Raises SettingsError if the file that GRIDBEAT_CONFIG names is missing, or is not TOML.
-    """
-    path = config_path()
-    if path is None:
-        return {}
-    try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise SettingsError(
-            (f"{path}: cannot be read ({cause.strerror}): correct {CONFIG}",)
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
-        raise SettingsError((f"{path}: is not TOML: {cause}",)) from None
-    return {name: _rooted(name, value, path.parent) for name, value in said.items()}
-
-
-def _rooted(name: str, value: Any, folder: Path) -> Any:
-    if not isinstance(value, str) or not value:
-        return value
-    if name in PATHS:
-        return str(folder / Path(value).expanduser())
-    if name == "database_url" and value.startswith("sqlite:///") and value[10:11] not in ("", "/"):
-        return value if ":memory:" in value else f"sqlite:///{folder / value[10:]}"
-    return value
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -443,30 +384,8 @@ def _meant(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a line of text; a secret is masked."""
     if value is None:
         return ""
     return "***" if isinstance(value, SecretStr) else str(value)
-
-
-def sample_toml() -> str:
-    """The sample file: every setting, commented out, with its default."""
-    head = (
-        "# Gridbeat's settings. Copy this file to gridbeat.toml in the folder you start it from,",
-        "# or name it in GRIDBEAT_CONFIG. A variable GRIDBEAT_<NAME> goes over what stands here,",
-        "# a flag over both. Every line shows its default.",
-    )
-    entries = (
-        _sample(name, field)
-        for name, field in Settings.model_fields.items()
-        if name not in ONLY_VARIABLES
-    )
-    return "\n".join((*head, *entries)) + "\n"
-
-
-def _sample(name: str, field: FieldInfo) -> str:
-    extra = field.json_schema_extra
-    default = extra["sample"] if isinstance(extra, dict) else field.default
-    value = str(default).lower() if isinstance(default, int) else f'"{_shown(default)}"'
-    words = textwrap.wrap(field.description or "", width=96)
-    return "\n".join(("", *(f"# {line}" for line in words), f"# {name} = {value}"))

@@ -10,11 +10,11 @@ from store.settings import (
     ONLY_VARIABLES,
     ClockKind,
     Settings,
-    SettingsError,
     load_settings,
-    sample_toml,
     unknown_variables,
 )
+from store.settingsfile import SettingsError
+from store.settingssample import sample_toml
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gridbeat.toml"
 
@@ -139,7 +139,7 @@ def test_secrets_are_never_shown() -> None:
 
 
 def test_the_sample_file_is_what_the_settings_say() -> None:
-    """examples/gridbeat.toml is generated; `store.settings.sample_toml()` makes it anew."""
+    """examples/gridbeat.toml is generated; `store.settingssample.sample_toml()` makes it anew."""
     assert EXAMPLE.read_text(encoding="utf-8") == sample_toml()
 
 

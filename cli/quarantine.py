@@ -141,4 +141,6 @@ def _columns(look: "Look") -> "list[Column]":
 
 def _topic(row: Any) -> str:
     """Without what all of ours begin with."""
-    return str(row.topic).removeprefix("patrol/v1/")
+    from devices import topics
+
+    return str(row.topic).removeprefix(f"{topics.ROOT}/")

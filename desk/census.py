@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
+from devices import topics
 from devices.wands import PROTOCOL as WAND
 from store.listings import CHECKPOINT, DEVICE, PLAN, SITE, STATE
 from store.tables import RegistryRevision, SiteGrid, Tag
@@ -102,7 +103,7 @@ _LACKS = (
     (
         "devices without a credential",
         select(DEVICE.c.slug).where(
-            _lives(DEVICE), DEVICE.c.enrolled_at.is_(None), DEVICE.c.protocol == "patrol"
+            _lives(DEVICE), DEVICE.c.enrolled_at.is_(None), DEVICE.c.protocol == topics.PROTOCOL
         ),
         "gridbeat device enroll ID, and write its password into the device",
     ),

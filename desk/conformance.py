@@ -10,6 +10,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from desk.errors import UsageError
 from desk.notice import connected
+from devices import topics
 from devices.conformance.clauses import Judgement, judge
 from devices.conformance.trace import Heard, read
 from devices.ids import is_slug
@@ -55,7 +56,7 @@ async def watch(  # noqa: PLR0913 - whom, how long, and who is told meanwhile
     async with connected(settings) as client:
         # QoS 2 and Retain As Published: as it was published, not as we would have it
         options = SubscribeOptions(qos=2, retainAsPublished=True, retainHandling=LIVE)
-        await client.subscribe(f"patrol/v1/+/{device}/#", options=options)
+        await client.subscribe(f"{topics.ROOT}/+/{device}/#", options=options)
         begun = _now()
         on_ready()
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, select
 
 from desk.acts import By
 from desk.errors import DeskError, UnreachableError
+from devices import topics
 from store.database import reading, writing
 from store.events import EVENT, EventResolved, UnknownEvent
 from store.events import acknowledge as append
@@ -97,7 +98,7 @@ async def connected(settings: Settings, **credentials: Any) -> AsyncIterator[aio
 async def events(settings: Settings, site: str | None) -> AsyncIterator[dict[str, Any]]:
     """Events as they are told on MQTT from now on, as the wire has them (times in ms)."""
     async with connected(settings) as client:
-        await client.subscribe(f"patrol/v1/{site or '+'}/events/#", qos=1)
+        await client.subscribe(topics.event(site or "+", "#"), qos=1)
         async for message in client.messages:
             if isinstance(message.payload, bytes | bytearray):
                 told = json.loads(message.payload)

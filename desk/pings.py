@@ -10,6 +10,7 @@ import aiomqtt
 
 from desk.errors import UnreachableError
 from desk.notice import connected
+from devices import topics
 from store.settings import Settings
 
 BACK_S = 3.0
@@ -34,7 +35,7 @@ class Ping:
 
 async def ping(settings: Settings) -> Ping:
     """Publish a message to ourselves and wait for it. Raises `UnreachableError`."""
-    topic = f"patrol/v1/service/doctor/{secrets.token_hex(8)}"
+    topic = topics.echo(secrets.token_hex(8))
     async with connected(settings) as client:
         await client.subscribe([(VERSION, 0), (DROPPED, 0), (topic, 1)])
         began = time.monotonic()
@@ -80,7 +81,7 @@ async def clear_retained(settings: Settings, filters: Sequence[str]) -> list[str
     """Clear what the broker keeps under `filters`; the topics. Raises `UnreachableError`."""
     if not filters:
         return []
-    end = f"patrol/v1/service/doctor/{secrets.token_hex(8)}"
+    end = topics.echo(secrets.token_hex(8))
     async with connected(settings) as client:
         for first in range(0, len(filters), AT_ONCE):
             await client.subscribe([(name, 0) for name in filters[first : first + AT_ONCE]])

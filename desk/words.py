@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, select
 from desk.acts import By
 from desk.devices import known
 from desk.errors import DeskError, UsageError
+from devices import topics
 from devices.ids import Instant
 from devices.messages import Severity
 from store import messages
@@ -87,7 +88,7 @@ def _addressed(connection: Connection, key: int, device: str) -> tuple[int, str]
     row = connection.execute(select(DEVICE).where(DEVICE.c.id == key)).one()
     if row.retired_at is not None:
         raise DeskError(f"device {device} is retired", "gridbeat device list shows the others")
-    if row.protocol != "patrol":
+    if row.protocol != topics.PROTOCOL:
         raise DeskError(
             f"device {device} speaks {row.protocol}, which has no words for people",
             "only devices of our own contract (protocol: patrol) show messages",

@@ -8,6 +8,8 @@ import msgspec
 from devices.ids import is_slug
 from devices.reasons import Reason
 
+PROTOCOL = "patrol"
+"""What the registry calls devices that speak this contract."""
 ROOT = "patrol/v1"
 CLOCK = f"{ROOT}/sim/clock"
 ANY_UP = f"{ROOT}/+/+/up/#"
@@ -118,6 +120,11 @@ def event(site: str, kind: str) -> str:
 def marker(instance: str) -> str:
     """Where one instance of the service writes to itself, to learn when messages arrived."""
     return f"{ROOT}/service/{instance}/marker"
+
+
+def echo(asked: str) -> str:
+    """Where somebody who looks whether the broker answers writes to himself."""
+    return f"{ROOT}/service/doctor/{asked}"
 
 
 # What services say to each other ------------------------------------------------------------------

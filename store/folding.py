@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
+from devices import topics
 from devices.ids import Instant
 from store.prepared import Prepared
 from store.tables import Device, Entry, Worker
@@ -18,9 +19,6 @@ from store.tables import Device, Entry, Worker
 ENTRY = Entry.__table__  # type: ignore[attr-defined]
 DEVICE = Device.__table__  # type: ignore[attr-defined]
 WORKER = Worker.__table__  # type: ignore[attr-defined]
-
-PATROL = "patrol"
-"""The protocol of devices that speak our contract."""
 
 
 class Trace(NamedTuple):
@@ -38,7 +36,7 @@ def unfolded(connection: Connection, instance: str) -> Iterator[Trace]:
     """The traces of what this instance has not folded, in the order in which it came."""
     rows = _UNFOLDED.all(connection, instance=instance)
     for device_id, device, epoch, seq, received_at, protocol in rows:
-        yield Trace(device_id, device, epoch, seq, received_at, protocol == PATROL)
+        yield Trace(device_id, device, epoch, seq, received_at, protocol == topics.PROTOCOL)
 
 
 def fold(connection: Connection, instance: str) -> None:

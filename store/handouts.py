@@ -190,7 +190,7 @@ _OWN = Prepared(
     select(DEVICE.c.id, DEVICE.c.slug).where(
         DEVICE.c.site_id == bindparam("site"),
         DEVICE.c.retired_at.is_(None),
-        DEVICE.c.protocol == "patrol",
+        DEVICE.c.protocol == topics.PROTOCOL,
     )
 )
 _PORTABLE = text("""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Table, false, func, select
 
+from devices import topics
 from devices.adapters.table import ADAPTERS
 from devices.ids import Instant
 from devices.proofs import Enrolment
@@ -55,7 +56,7 @@ class DeviceInfo(NamedTuple):
     retired: bool
     heartbeat_ms: int | None
     before: tuple[Stay, ...] = ()
-    protocol: str = "patrol"
+    protocol: str = topics.PROTOCOL
     address: str | None = None
     checkpoint_id: int | None = None
 

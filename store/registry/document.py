@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from devices import wands
+from devices import topics, wands
 from devices.adapters.table import ADAPTERS
 from rules.calendar import Calendar, DayClass
 from rules.holders import Hold
@@ -36,10 +36,9 @@ class Proof(StrEnum):
     SUN = "sun"
 
 
-PATROL = "patrol"
 """The protocol of a device that speaks our contract; every other names an adapter."""
 
-PROTOCOLS = (PATROL, wands.PROTOCOL, *ADAPTERS)
+PROTOCOLS = (topics.PROTOCOL, wands.PROTOCOL, *ADAPTERS)
 
 
 class Named(NamedTuple):

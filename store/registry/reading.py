@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from zoneinfo import available_timezones
 
+from devices import topics
 from devices.ids import RESERVED, is_slug, normalize_tag
 from rules.calendar import Base, Calendar, DayClass, Term
 from rules.durations import format_duration, parse_duration
@@ -22,7 +23,6 @@ from rules.periods import Per, Times
 from rules.plans import Window
 from rules.promises import APART_MS
 from store.registry.document import (
-    PATROL,
     PROTOCOLS,
     AreaSpec,
     CheckpointSpec,
@@ -273,7 +273,7 @@ def _device(fields: Fields, site: str | None, grid: Named | None) -> DeviceSpec 
         slug=_slug(fields),
         site=site,
         grid=grid,
-        protocol=fields.scalar("protocol", one_of(PROTOCOLS), fallback=PATROL),
+        protocol=fields.scalar("protocol", one_of(PROTOCOLS), fallback=topics.PROTOCOL),
         address=fields.named("address"),
         checkpoint=fields.named("checkpoint"),
         heartbeat=fields.scalar("heartbeat", _span(1_000), fallback=None),

@@ -8,11 +8,10 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select
 from devices import topics
 from devices.wands import PROTOCOL as WAND
 from store.listings import CHECKPOINT, DEVICE, PLAN, SITE, STATE
-from store.tables import RegistryRevision, SiteGrid, Tag
+from store.tables import RegistryRevision, Tag
 
 REVISION = RegistryRevision.__table__  # type: ignore[attr-defined]
 TAG = Tag.__table__  # type: ignore[attr-defined]
-HANGS = SiteGrid.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

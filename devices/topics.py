@@ -12,8 +12,6 @@ PROTOCOL = "patrol"
 """What the registry calls devices that speak this contract."""
 ROOT = "patrol/v1"
 CLOCK = f"{ROOT}/sim/clock"
-ANY_UP = f"{ROOT}/+/+/up/#"
-"""Everything devices say, unknown kinds included (those go to quarantine as `unknown-topic`)."""
 
 _sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
@@ -86,15 +84,6 @@ def _placed(topic: str, site: str, device: str, rest: list[str]) -> UpTopic | Ba
 def is_ours(topic: str) -> bool:
     """Whether a topic is of this contract; every other is a foreign reader's."""
     return topic.startswith(f"{ROOT}/")
-
-
-def up_filter(kind: Kind) -> str:
-    """The subscription for one kind from all devices."""
-    return f"{ROOT}/+/+/up/{kind}" + ("/+" if kind is Kind.PHOTO else "")
-
-
-UP_FILTERS = tuple(up_filter(kind) for kind in Kind)
-"""One subscription for each kind; none overlaps another."""
 
 
 def receipt(site: str, device: str) -> str:

@@ -9,7 +9,7 @@ import asyncio
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
@@ -17,10 +17,7 @@ from ingest.health import Health
 from ingest.ledger import Ledger
 from store.series import lines
 from store.series.site_state import site_states
-from store.series.sources import drop_samples
-from store.tables import Sample
-
-SAMPLE = Sample.__table__  # type: ignore[attr-defined]
+from store.series.sources import add_samples, drop_samples
 
 MINUTE_MS = 60_000
 KEPT_MS = 7 * 86_400_000
@@ -85,5 +82,4 @@ class Gauges:
             outbox=self._health.outbox,
         )
         sites = [lines.site_state(state) for state in site_states(connection, at)]
-        rows = [{"at": at, "line": line} for line in (*sites, lines.service(service))]
-        connection.execute(insert(SAMPLE), rows)
+        add_samples(connection, at, [*sites, lines.service(service)])

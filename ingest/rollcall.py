@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
@@ -16,9 +16,7 @@ from ingest.ledger import Ledger
 from rules.presence import Limits
 from store.alarms import Page, look_around, look_at_all, next_look
 from store.series import lines
-from store.tables import Sample
-
-SAMPLE = Sample.__table__  # type: ignore[attr-defined]
+from store.series.sources import add_samples
 
 PAGE = 100
 """Devices looked at in one transaction, so that it stays under 50 ms."""
@@ -83,7 +81,7 @@ class RollCall:
 
     def _page(self, connection: Connection, known: Instant) -> Page:
         page = look_around(connection, self._limits, known, self._clock.now(), PAGE)
-        if self._sampling and page.turned:
-            samples = [{"at": point.at, "line": lines.device(point)} for point in page.turned]
-            connection.execute(insert(SAMPLE), samples)
+        if self._sampling:
+            for point in page.turned:
+                add_samples(connection, point.at, [lines.device(point)])
         return page

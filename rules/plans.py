@@ -332,11 +332,6 @@ def owed(
             yield from _obligations(changed, span, terms[id(changed)])
 
 
-def promised(plan: Plan, opens: Instant, closes: Instant) -> tuple[Obligation, ...]:
-    """The obligations of one window of `plan`, made again from what the ledger keeps of them."""
-    return tuple(_obligations(plan, Span(opens, closes), plan.terms()))
-
-
 def window_days(
     plan: Plan, calendar: Calendar, first: date, days: int, on: OnDate | None = None
 ) -> Iterator[WindowDay]:

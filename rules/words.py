@@ -7,7 +7,6 @@ from devices.adapters.heard import TimeSource
 from devices.proofs import Proof
 from rules.calendar import DayClass
 from rules.cases import CaseState
-from rules.marks import MarkKind
 from rules.promises import Do, Reason, Standing, Trust, Wait
 
 
@@ -114,15 +113,6 @@ PROOFS: Mapping[Proof, Words] = {
     Proof.BAD_MAC: Words("动态验证码不正确", "the tag's message is not right"),
     Proof.RETIRED: Words("标签已停用", "the tag is retired"),
     Proof.REPLAYED: Words("重放的验证码", "a message that was told before"),
-}
-
-MARKS: Mapping[str, Words] = {
-    "early": Words("提前", "early"),
-    "late": Words("迟到", "late"),
-    MarkKind.OUT_OF_ORDER: Words("未按顺序", "out of order"),
-    MarkKind.TOO_FAST: Words("过快", "too fast"),
-    MarkKind.SAME_TAG: Words("同一标签被两台设备读取", "same tag on two devices"),
-    MarkKind.REPLAYED: Words("重放", "replayed"),
 }
 
 DAYS: Mapping[DayClass, Words] = {

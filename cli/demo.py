@@ -30,7 +30,8 @@ from desk.demo.stage import Stage, staged
 from desk.errors import DeskError
 from desk.names import Names, names
 from desk.times import rfc3339
-from store.listings import Filter, events, hazards, rounds
+from store.listings import events, hazards, rounds
+from store.walking import Filter
 
 REFRESH_S = 0.4
 EVENTS_SHOWN = 8

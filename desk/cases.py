@@ -9,8 +9,9 @@ from devices.ids import Instant
 from rules.cases import Case
 from store.database import reading
 from store.hazards import case_of
-from store.listings import HAZARD, QUARANTINE, Filter, hazards, quarantine
+from store.listings import HAZARD, QUARANTINE, hazards, quarantine
 from store.rows import HazardRow, QuarantineRow
+from store.walking import Filter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,11 @@ from desk.status import services
 from devices.ids import Instant
 from store.access import Taken, trail
 from store.database import reading
-from store.listings import DEVICE, ENTRY, EVENT, Filter, devices
+from store.listings import DEVICE, ENTRY, EVENT, devices
 from store.messages import latest
 from store.rows import DeviceRow
 from store.tables import DeviceAlarm, DeviceFirmware, Presence
+from store.walking import Filter
 
 ALARM = DeviceAlarm.__table__  # type: ignore[attr-defined]
 FIRMWARE = DeviceFirmware.__table__  # type: ignore[attr-defined]

@@ -14,7 +14,8 @@ from desk.times import parse_since, parse_until, rfc3339
 from devices.ids import Instant
 from store import listings
 from store.database import reading
-from store.listings import ALL, SITE, Filter, UnknownSite
+from store.listings import SITE
+from store.walking import ALL, Filter, UnknownSite
 
 INSTANTS = frozenset({"at"})
 """Fields that are instants, beside all whose name ends in `_at`."""

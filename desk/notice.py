@@ -15,9 +15,10 @@ from devices import topics
 from store.database import reading, writing
 from store.events import EVENT, EventResolved, UnknownEvent
 from store.events import acknowledge as append
-from store.listings import ALL, SITE
+from store.listings import SITE
 from store.rows import EventOut
 from store.settings import Settings
+from store.walking import ALL
 
 SHORTEST = 6
 """Signs of an id that are enough to name an event, where only one begins so."""

@@ -13,7 +13,6 @@ from desk.listing import Asked
 from desk.times import rfc3339
 from devices.ids import Instant
 from store.database import reading
-from store.listings import Filter
 from store.series.connect import series_questions
 from store.series.feeder import rebuild as rewind
 from store.series.ports import Retryable, SeriesError
@@ -21,6 +20,7 @@ from store.series.questions import Questions
 from store.series.sources import REJECT
 from store.settings import Settings
 from store.tallies import series_lags
+from store.walking import Filter
 
 DAY_MS = 86_400_000
 

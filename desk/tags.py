@@ -19,9 +19,9 @@ from store import enrolments
 from store.database import reading, writing
 from store.enrolments import CHECKPOINT, SITE, TAG
 from store.keyring import add_key, keyring, passphrase, write_private
-from store.listings import Filter, site_places
 from store.rows import EnrolmentRow
 from store.settings import Settings
+from store.walking import Filter, site_places
 
 UID_DIGITS = 14
 FACTORY_KEY = bytes(16)

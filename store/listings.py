@@ -1,18 +1,12 @@
 """The ledger's queries behind the listings.
 
-Each yields the rows of `store.rows` in order of time, the oldest first. A reader may be slow and
-the table long: rows are read page by page, by key, and between two pages no transaction is open, so
-that nothing written meanwhile waits and the WAL does not grow. One site is one index range; all
-sites are merged.
+Each yields the rows of `store.rows` in order of time, the oldest first, as `store.walking` reads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from heapq import merge
+from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, RowMapping, Select, and_, case, func, select, tuple_
+from sqlalchemy import ColumnElement, Engine, RowMapping, and_, case, func, select
 
 from devices.ids import Instant
 from devices.proofs import Proof
@@ -54,30 +48,19 @@ from store.tables import (
     VerdictRow,
 )
 from store.taps import REPLAYED, TAP
+from store.walking import (
+    ALL,
+    NOWHERE,
+    PAGE,
+    Filter,
+    SitePlace,
+    Stream,
+    merged,
+    per_site,
+    site_places,
+    walk,
+)
 from store.workers import heard_until, sure_from
-
-PAGE = 1_000
-"""Rows of a page, shared among the streams that are merged; a page takes a few milliseconds."""
-
-ALL = "all"
-"""The site of what belongs to none."""
-
-
-class UnknownSite(LookupError):  # noqa: N818 - read by the operator: "unknown site"
-    """No site of the registry has this id; the message names near ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """What to list: one site or all, `[since, until)` or everything; `now` as the ledger counts."""
-
-    site: str | None = None
-    since: Instant | None = None
-    until: Instant | None = None
-    now: Instant = 0
-
-
-Key = tuple[ColumnElement[Any], ColumnElement[Any]]
 
 
 def _table(model: type) -> Any:
@@ -90,83 +73,6 @@ OBLIGATION, VERDICT, HAZARD = _table(Obligation), _table(VerdictRow), _table(Haz
 SITE, CHECKPOINT, DEVICE = _table(Site), _table(Checkpoint), _table(Device)
 PERSON, PLAN, NODE = _table(Person), _table(Plan), _table(GridNode)
 STATE, QUARANTINE, VERSION = _table(DeviceState), _table(Quarantine), _table(PlanVersion)
-
-
-# Walking ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stream:
-    """A query and the two columns, a time and a key, that order it without ties."""
-
-    query: Select[Any]
-    key: Key
-
-    def within(self, asked: Filter) -> "_Stream":
-        """Only what lies in the span asked for."""
-        query = self.query
-        if asked.since is not None:
-            query = query.where(self.key[0] >= asked.since)
-        if asked.until is not None:
-            query = query.where(self.key[0] < asked.until)
-        return _Stream(query=query, key=self.key)
-
-
-def _walk(engine: Engine, stream: _Stream, page: int) -> Iterator[RowMapping]:
-    """Every row of a stream, a page at a time; each page is a transaction of its own."""
-    first, second = stream.key
-    query = stream.query.add_columns(first.label("key_1"), second.label("key_2"))
-    query = query.order_by(first, second).limit(page)
-    after: tuple[Any, Any] | None = None
-    while True:
-        asked = query if after is None else query.where(tuple_(first, second) > after)
-        with reading(engine) as connection:
-            rows = connection.execute(asked).mappings().all()
-        yield from rows
-        if len(rows) < page:
-            return
-        after = rows[-1]["key_1"], rows[-1]["key_2"]
-
-
-def _merged(engine: Engine, streams: Sequence[_Stream], asked: Filter) -> Iterator[RowMapping]:
-    page = max(PAGE // max(len(streams), 1), 250)
-    walks = [_walk(engine, stream.within(asked), page) for stream in streams]
-    return merge(*walks, key=lambda row: (row["key_1"], row["key_2"]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    id: int | None
-    slug: str
-    timezone: str | None
-
-
-NOWHERE = _Place(id=None, slug=ALL, timezone=None)
-
-
-def site_places(engine: Engine, site: str | None) -> list[_Place]:
-    """The site asked for, or all of them, the retired too. Raises `UnknownSite`."""
-    with reading(engine) as connection:
-        rows = connection.execute(select(SITE.c.id, SITE.c.slug, SITE.c.timezone)).all()
-    places = [_Place(id=row.id, slug=row.slug, timezone=row.timezone) for row in rows]
-    if site is None:
-        return places
-    found = [place for place in places if place.slug == site]
-    if not found:
-        near = get_close_matches(site, [place.slug for place in places], n=3)
-        hint = f"; near: {', '.join(near)}" if near else ""
-        raise UnknownSite(f"no site has the id {site!r}{hint}")
-    return found
-
-
-def _per_site(
-    engine: Engine, asked: Filter, streams: Callable[[_Place], Sequence[_Stream]]
-) -> Iterator[tuple[RowMapping, _Place]]:
-    places = site_places(engine, asked.site)
-    by_id = {place.id: place for place in places}
-    every = [stream for place in places for stream in streams(place)]
-    for row in _merged(engine, every, asked):
-        yield row, by_id[row["site_id"]]
 
 
 # Check-ins --------------------------------------------------------------------------------------
@@ -202,20 +108,20 @@ _CHECKIN = (
 )
 
 
-def _checkin_streams(place: _Place) -> tuple[_Stream, _Stream]:
+def _checkin_streams(place: SitePlace) -> tuple[Stream, Stream]:
     """Those whose time stands, and those that were corrected, each by the time that counts."""
     told = _CHECKIN.where(ENTRY.c.site_id == place.id, CORRECTION.c.entry_id.is_(None))
     corrected = _CHECKIN.where(CORRECTION.c.site_id == place.id)
     return (
-        _Stream(query=told, key=(ENTRY.c.at, ENTRY.c.id)),
-        _Stream(query=corrected, key=(CORRECTION.c.at, CORRECTION.c.entry_id)),
+        Stream(query=told, key=(ENTRY.c.at, ENTRY.c.id)),
+        Stream(query=corrected, key=(CORRECTION.c.at, CORRECTION.c.entry_id)),
     )
 
 
 def checkins(engine: Engine, asked: Filter) -> Iterator[CheckinRow]:
     """Check-ins by the time that counts: the corrected one if there is one, else the device's."""
     rounds = Rounds()
-    for row, place in _per_site(engine, asked, _checkin_streams):
+    for row, place in per_site(engine, asked, _checkin_streams):
         values = _without(row, "site_id", "via", "person", *(column.name for column in HELD))
         source = time_source(values.pop("body"))
         via = ViaCode(row["via"] or ViaCode.NFC).name.lower()
@@ -276,12 +182,14 @@ _OBLIGATION = select(
 ).select_from(_JUDGED)
 
 
-def _obligations(engine: Engine, asked: Filter, kind: str) -> Iterator[tuple[RowMapping, _Place]]:
-    def streams(place: _Place) -> tuple[_Stream]:
+def _obligations(
+    engine: Engine, asked: Filter, kind: str
+) -> Iterator[tuple[RowMapping, SitePlace]]:
+    def streams(place: SitePlace) -> tuple[Stream]:
         query = _OBLIGATION.where(OBLIGATION.c.site_id == place.id, OBLIGATION.c.kind == kind)
-        return (_Stream(query=query, key=(OBLIGATION.c.opens, OBLIGATION.c.id)),)
+        return (Stream(query=query, key=(OBLIGATION.c.opens, OBLIGATION.c.id)),)
 
-    return _per_site(engine, asked, streams)
+    return per_site(engine, asked, streams)
 
 
 def rounds(engine: Engine, asked: Filter) -> Iterator[RoundRow]:
@@ -349,10 +257,10 @@ def events(engine: Engine, asked: Filter, *, revisions: bool = False) -> Iterato
     places = [NOWHERE] if asked.site == ALL else places if asked.site else [*places, NOWHERE]
     by_id = {place.id: place for place in places}
     streams = [
-        _Stream(query=query.where(EVENT.c.site_id == place.id), key=(EVENT.c.at, EVENT.c.id))
+        Stream(query=query.where(EVENT.c.site_id == place.id), key=(EVENT.c.at, EVENT.c.id))
         for place in places
     ]
-    for row in _merged(engine, streams, asked):
+    for row in merged(engine, streams, asked):
         place = by_id[row["site_id"]]
         values = _without(row, "site_id", "event_id")
         yield EventOut(**values, id=row["event_id"], site=place.slug, timezone=place.timezone)
@@ -388,8 +296,8 @@ def hazards(engine: Engine, asked: Filter) -> Iterator[HazardRow]:
     by_id = {place.id: place for place in site_places(engine, asked.site)}
     if asked.site is not None:
         query = query.where(HAZARD.c.site_id.in_(by_id))
-    stream = _Stream(query=query, key=(HAZARD.c.reported_at, HAZARD.c.id))
-    for row in _merged(engine, [stream], asked):
+    stream = Stream(query=query, key=(HAZARD.c.reported_at, HAZARD.c.id))
+    for row in merged(engine, [stream], asked):
         place = by_id[row["site_id"]]
         yield HazardRow(
             **_without(row, "site_id"), site=place.slug, timezone=place.timezone or "UTC"
@@ -439,7 +347,7 @@ def devices(engine: Engine, asked: Filter) -> Iterator[DeviceRow]:
     with reading(engine) as connection:
         known = heard_until(connection, asked.now)
         sure = sure_from(connection, known)
-    for row in _walk(engine, _Stream(query=query, key=(DEVICE.c.slug, DEVICE.c.id)), PAGE):
+    for row in walk(engine, Stream(query=query, key=(DEVICE.c.slug, DEVICE.c.id)), PAGE):
         found = state(_seen(row, sure), known)
         yield DeviceRow(
             **_without(row, "turned_at"),
@@ -474,8 +382,8 @@ def quarantine(engine: Engine, asked: Filter) -> Iterator[QuarantineRow]:
     query = select(*(c for c in QUARANTINE.c if c.name not in _UNLISTED))
     if asked.site is not None:
         query = query.where(QUARANTINE.c.site == asked.site)
-    stream = _Stream(query=query, key=(QUARANTINE.c.received_at, QUARANTINE.c.id))
-    for row in _merged(engine, [stream], asked):
+    stream = Stream(query=query, key=(QUARANTINE.c.received_at, QUARANTINE.c.id))
+    for row in merged(engine, [stream], asked):
         yield QuarantineRow(**_without(row), timezone=zones.get(row["site"]))
 
 

@@ -10,9 +10,9 @@ from devices.ids import Identity
 from rules.obligations import why_waiting
 from store.database import reading
 from store.evidence import read_of
-from store.listings import Filter, site_places
 from store.rows import ReviewRow
 from store.tables import Obligation, VerdictRow
+from store.walking import Filter, site_places
 
 OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
 VERDICT = VerdictRow.__table__  # type: ignore[attr-defined]

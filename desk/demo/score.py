@@ -20,10 +20,11 @@ from store.database import reading
 from store.entries import EntryKind
 from store.events import outbox_depth
 from store.hazards import ENTRY, HAZARD
-from store.listings import Filter, events, quotas, rounds
+from store.listings import events, quotas, rounds
 from store.obligations import next_wake
 from store.quarantine import QUARANTINE
 from store.rows import QuotaRow, RoundRow
+from store.walking import Filter
 from store.workers import WORKER
 
 SETTLED_S = 30.0

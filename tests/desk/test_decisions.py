@@ -21,11 +21,12 @@ from store.database import open_engine, reading, writing
 from store.entries import ENTRY, EntryKind, EntryRow, append, next_id
 from store.events import EVENT, raise_notices
 from store.evidence import reachable, reads_for
-from store.listings import CHECKPOINT, DEVICE, Filter
+from store.listings import CHECKPOINT, DEVICE
 from store.obligations import OBLIGATION, VERDICT
 from store.presence import PresenceBook
 from store.reviews import reviews
 from store.touching import touch
+from store.walking import Filter
 from tests.filled import NOW, at, fill
 
 NOON = "school-02/noon/2026-09-01T11:00:00Z"

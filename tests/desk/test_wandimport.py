@@ -19,8 +19,9 @@ from desk.wandfiles import Whose, read_rows
 from desk.wandimport import PAGE, Asked, Taken, take
 from desk.wandmaps import WandMap, as_yaml, find, read_yaml, remove, save, saved
 from store.database import reading, writing
-from store.listings import Filter, checkins
+from store.listings import checkins
 from store.picture import Picture
+from store.walking import Filter
 from tests.store.registries import NOW, Ledger, a_ledger, checkpoint, plan, site
 
 HEADINGS = "机号,地点,人员,时间"

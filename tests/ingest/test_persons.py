@@ -18,9 +18,10 @@ from rules.promises import Do, Standing, Verdict
 from store import obligations
 from store.database import reading, writing
 from store.evidence import reads_for
-from store.listings import Filter, checkins
+from store.listings import checkins
 from store.obligations import OBLIGATION
 from store.reviews import reviews
+from store.walking import Filter
 from tests.ingest.bench import Bench, a_bench, delivery, marker
 from tests.ingest.school import BADGE, DOCUMENT, GATE, LAB, checkin, owe, up
 

@@ -21,9 +21,10 @@ from store import enrolments
 from store.database import reading, writing
 from store.events import raise_notices
 from store.evidence import reads_for
-from store.listings import Filter, checkins
+from store.listings import checkins
 from store.marks import look_again
 from store.obligations import OBLIGATION, Plans
+from store.walking import Filter
 from tests.ingest.bench import NOW, Bench, a_bench, delivery, marker
 from tests.ingest.school import DOCUMENT, GATE, LAB, checkin, owe, up
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event, insert, text
 from store import listings
 from store.database import open_engine, reading, writing
 from store.entries import ENTRY, EntryKind
-from store.listings import Filter, UnknownSite
+from store.walking import Filter, UnknownSite
 from tests.filled import APPLIED, at, fill
 
 

@@ -9,10 +9,11 @@ from sqlalchemy import Engine, select
 from rules.promises import Quota, Round
 from store import obligations, registry
 from store.database import open_engine, reading, writing
-from store.listings import Filter, quotas, rounds
+from store.listings import quotas, rounds
 from store.obligations import OBLIGATION, Plans
 from store.registry import Holding, Kind, RegistryRefused, examine, read_document
 from store.touching import touch
+from store.walking import Filter
 from tests.blank import blank
 from tests.filled import at
 

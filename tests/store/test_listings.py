@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event, insert, text
 
-from store import listings
+from store import listings, walking
 from store.database import open_engine, reading, writing
 from store.entries import ENTRY, EntryKind
 from store.walking import Filter, UnknownSite
@@ -116,11 +116,11 @@ def test_pages_miss_and_repeat_nothing(engine: Engine) -> None:
                     "tag": "AB12",
                     "via": 1,
                 }
-                for seq in range(2 * listings.PAGE)
+                for seq in range(2 * walking.PAGE)
             ],
         )
     rows = [r for r in listings.checkins(engine, Filter()) if r.epoch == 9]
-    assert sorted(r.seq for r in rows) == list(range(2 * listings.PAGE))
+    assert sorted(r.seq for r in rows) == list(range(2 * walking.PAGE))
     assert [r.at for r in rows] == sorted(r.at for r in rows)
 
 

@@ -12,7 +12,7 @@ from ingest.ledger import Ledger
 from store import workers
 from store.arrivals import ArrivalBook, close_left_open
 from store.holdings import followed
-from store.owngaps import OwnGap
+from store.owngaps import Cause, OwnGap
 from store.picture import Picture, load_picture, registry_applied_at
 from store.settings import ClockKind, Settings
 
@@ -49,7 +49,8 @@ async def begin(
         gap = None
         if not ticks and marker is not None:
             marker = min(marker, clock.now())  # our clock may have been set back since
-            gap = OwnGap(since=workers.begin_outage(connection, "service", marker), cause="down")
+            since = workers.begin_outage(connection, "service", marker)
+            gap = OwnGap(since=since, cause=Cause.DOWN)
         workers.start_worker(connection, settings.instance, settings.clock.value, clock.now())
         judged = Judged()
         judged.load(connection)

@@ -12,7 +12,6 @@ need not wait for its next record to learn that some are missing.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from enum import StrEnum
 from functools import partial
 
 import structlog
@@ -22,6 +21,7 @@ from ingest.ledger import Ledger
 from ingest.receipts import APART_S, Receipts
 from ingest.source import BULK, MAIN, SOS
 from store.coverages import Key, of_devices
+from store.owngaps import Cause
 from store.picture import Picture
 
 log = structlog.get_logger()
@@ -33,19 +33,11 @@ PAGE = 200
 """Devices told in one round of receipts."""
 
 
-class Loss(StrEnum):
-    """What was lost; the value stands in the event and in `/metrics`."""
-
-    SESSION = "session"
-    OVERFLOW = "overflow"
-    RESTORED = "restored"
-
-
 MEANING = {
-    Loss.SESSION: "the broker forgot us, and what it held for us: see its persistence",
-    Loss.OVERFLOW: "the broker's queue for us was full and it dropped what came: raise its "
+    Cause.SESSION: "the broker forgot us, and what it held for us: see its persistence",
+    Cause.OVERFLOW: "the broker's queue for us was full and it dropped what came: raise its "
     "max_queued_messages and max_queued_bytes",
-    Loss.RESTORED: "this ledger had come further when it was last here, so it is a copy: it has a "
+    Cause.RESTORED: "this ledger had come further when it was last here, so it is a copy: it has a "
     "new name now",
 }
 
@@ -58,7 +50,7 @@ class Losses:
         ledger: Ledger,
         receipts: Receipts,
         picture: Callable[[], Picture],
-        on_lost: Callable[[Loss], None],
+        on_lost: Callable[[Cause], None],
     ) -> None:
         self._ledger = ledger
         self._receipts = receipts
@@ -67,7 +59,7 @@ class Losses:
         self._wanted = False
         self._asking = asyncio.Event()
 
-    def noticed(self, loss: Loss, **details: object) -> None:
+    def noticed(self, loss: Cause, **details: object) -> None:
         """Something is gone: say so, and have every device told what is kept."""
         log.error(
             f"lost.{loss}",

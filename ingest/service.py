@@ -26,7 +26,7 @@ from ingest.health import Health
 from ingest.holding import Holding
 from ingest.http import serving
 from ingest.ledger import Ledger
-from ingest.losses import Loss, Losses, Rivals
+from ingest.losses import Losses, Rivals
 from ingest.markers import Markers
 from ingest.outages import BrokerOutages, ClockSteps
 from ingest.outbox import Outbox
@@ -47,7 +47,7 @@ from store import entries, workers
 from store.arrivals import STEPPED_MS
 from store.database import ledger_path
 from store.events import outbox_depth
-from store.owngaps import OwnGap
+from store.owngaps import Cause, OwnGap
 from store.picture import Picture, load_picture, registry_version
 from store.series.connect import series_writer
 from store.series.feeder import Feeder
@@ -113,7 +113,7 @@ class Service:
         self._feeder = (
             None if series is None else Feeder(ledger.engine, series, now=self._clock.now)
         )
-        self._poke_series = asyncio.Event()
+        self._poke_series, self._feeding_ends = asyncio.Event(), asyncio.Event()
         sampling = self._feeder is not None
         self._writer = parts.writer(
             ledger.engine,
@@ -231,19 +231,18 @@ class Service:
         if self._gauges is not None:
             parts["gauges"] = self._gauges.run()
         if self._feeder is not None:
-            self._feeding_ends = asyncio.Event()
             parts["series"] = self._feeder.run(self._feeding_ends, self._poke_series)
         return [asyncio.create_task(part, name=name) for name, part in parts.items()]  # type: ignore[arg-type]
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         self._ending = True
         self._pipeline.stop()
-        pipeline = tasks[0]
-        await asyncio.wait((pipeline,))
+        by_name = {task.get_name(): task for task in tasks}
+        await asyncio.wait((by_name.pop("pipeline"),))
         if self._feeder is not None:
             self._feeding_ends.set()
-        for task in tasks[1:]:
-            if task.get_name() != "series":
+        for name, task in by_name.items():
+            if name != "series":
                 task.cancel()
         await asyncio.wait(tasks)
         if self._reading:
@@ -261,7 +260,7 @@ class Service:
         if committed.told:
             self._outbox.poke()
         if self._markers is not None and (swallowed := self._markers.out.back(committed.markers)):
-            self._losses.noticed(Loss.OVERFLOW, markers=swallowed)
+            self._losses.noticed(Cause.OVERFLOW, markers=swallowed)
         if committed.marker is not None:
             if self._known is not None and committed.marker < self._known - STEPPED_MS:
                 self._watch.set_back(committed.marker)
@@ -294,26 +293,26 @@ class Service:
         log.info(
             "mqtt.connected" if connected else "mqtt.lost", broker=str(self._settings.mqtt_url)
         )
-        if not connected:
-            self._rivals.lost(monotonic())
         if connected:
             self._watch.end_gap(self._clock.now())
             self._outbox.poke()
-        elif self._known is not None and not self._ticks:
-            self._watch.make_up_for(OwnGap(since=self._known, cause="broker"))
+        else:
+            self._rivals.lost(monotonic())
+            if self._known is not None and not self._ticks:
+                self._watch.make_up_for(OwnGap(since=self._known, cause=Cause.BROKER))
         self._outages.turned(self._clock.now(), there=connected)
 
     def _on_fresh_session(self, session: str) -> None:
         self._handouts.everybody(forget=True)
         if self._markers is not None and session == MAIN:
             self._markers.out.forget()  # they went with it
-        self._losses.noticed(Loss.SESSION, session=session)
+        self._losses.noticed(Cause.SESSION, session=session)
 
-    def _on_lost(self, loss: Loss) -> None:
+    def _on_lost(self, loss: Cause) -> None:
         self._health.lost(loss)
         if not self._ticks:
             since = self._clock.now() if self._known is None else self._known
-            self._watch.make_up_for(OwnGap(since=since, cause=loss.value))
+            self._watch.make_up_for(OwnGap(since=since, cause=loss))
             self._watch.end_gap(self._clock.now())
 
     # Tasks ------------------------------------------------------------------------------------
@@ -338,7 +337,7 @@ class Service:
         self._receipts.ledger = name
         self._holding.rename(name)
         before = self._holding.witnessed
-        self._losses.noticed(Loss.RESTORED, entries=kept, before=before, ledger=name)
+        self._losses.noticed(Cause.RESTORED, entries=kept, before=before, ledger=name)
 
     async def _keep_owing(self) -> None:
         """Make what is owed before anything is judged by the marker that made it due."""

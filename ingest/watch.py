@@ -27,7 +27,7 @@ from store import decisions, obligations
 from store.arrivals import STEPPED_MS
 from store.events import HELD, MQTT, raise_notices
 from store.evidence import deciding_reads, reachable
-from store.owngaps import LOSSES, OwnGap, close_gap
+from store.owngaps import LOSSES, Cause, OwnGap, close_gap
 from store.spans import excuse_of
 
 log = structlog.get_logger()
@@ -113,7 +113,7 @@ class Watch:
 
         If it was set ahead, markers of before are still under way, and mean nothing yet.
         """
-        self.make_up_for(OwnGap(since=since, cause="clock"))
+        self.make_up_for(OwnGap(since=since, cause=Cause.CLOCK))
         self.end_gap(max(until, self._clock.now()))
         self._paused_until = until
         self.hold_back(hung_up=False)
@@ -167,7 +167,9 @@ class Watch:
         until = max(known, self._paused_until)  # a clock that was set back tells an earlier time
         alarms = await self._ledger.write(lambda c: close_gap(c, gap, until, now))
         self._gap = None
-        log.warning("service.gap", cause=gap.cause, since=gap.since, until=until, alarms=alarms)
+        log.warning(
+            "service.gap", cause=gap.cause.value, since=gap.since, until=until, alarms=alarms
+        )
         self._on_told()
 
     @property

@@ -6,6 +6,7 @@ are told one by one as well, or the digest is all that is told, and they stand i
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy import Connection, delete, func, select, text, update
 
@@ -21,10 +22,22 @@ FEW = 10
 SHORTEST_MS = 30_000
 """A shorter silence of our own is a restart, not a gap worth telling."""
 
-LOSSES = frozenset({"session", "overflow", "restored"})
-"""Causes by which something is gone that only the devices still have."""
 
-ALWAYS_TOLD = LOSSES | {"clock"}
+class Cause(StrEnum):
+    """Why we were not there, or what was lost; the value stands in the event."""
+
+    DOWN = "down"
+    BROKER = "broker"
+    CLOCK = "clock"  # ours: not to be relied on
+    SESSION = "session"
+    OVERFLOW = "overflow"  # of the broker's queue for us
+    RESTORED = "restored"  # the ledger, from a copy
+
+
+LOSSES = frozenset({Cause.SESSION, Cause.OVERFLOW, Cause.RESTORED})
+"""Those by which something is gone that only the devices still have."""
+
+ALWAYS_TOLD = LOSSES | {Cause.CLOCK}
 """However short they were."""
 
 NAMED = 100
@@ -45,11 +58,10 @@ _CAME_DUE = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnGap:
-    """We were `down`, the `broker` gone, our `clock` not to be relied on, or something lost, since
-    then: the `session`, an `overflow` of the broker's queue, a ledger that was `restored`."""
+    """A gap of ours, since then."""
 
     since: Instant
-    cause: str
+    cause: Cause
 
 
 def close_gap(connection: Connection, gap: OwnGap, until: Instant, now: Instant) -> int:
@@ -74,7 +86,7 @@ def close_gap(connection: Connection, gap: OwnGap, until: Instant, now: Instant)
         since,
         end,
         rounds=len(rows),
-        cause=gap.cause,
+        cause=gap.cause.value,
         verdicts=dict(sorted(counts.items())),
         named=[row.key for row in rows if row.standing not in kept][:NAMED],
         singly=singly,

@@ -14,7 +14,7 @@ from ingest.ledger import Ledger
 from ingest.watch import GIVE_UP_MS, Watch
 from store import obligations
 from store.database import writing
-from store.owngaps import OwnGap
+from store.owngaps import Cause, OwnGap
 from tests.ingest.bench import Bench, delivery, marker
 from tests.ingest.school import GATE, LAB, checkin, owe, up
 from tests.service import now_ms
@@ -113,7 +113,7 @@ async def test_a_gap_is_told_behind_the_first_marker_after_it(bench, ledger):
     them is part of it."""
     opens = bench.at
     watch = a_watch(bench, ledger, TickClock(opens + 10 * MINUTE))
-    watch.make_up_for(OwnGap(since=opens, cause="down"))
+    watch.make_up_for(OwnGap(since=opens, cause=Cause.DOWN))
     told = "SELECT data ->> 'until' FROM event WHERE kind = 'service.gap'"
     watch.advance(opens + MINUTE)
     await turn(watch)

@@ -11,7 +11,7 @@ from rules.presence import AGAIN_MS, Limits
 from store import workers
 from store.alarms import PUSH_BACK_MS, SETTLE_MS, Page, look_around, next_look
 from store.database import reading, writing
-from store.owngaps import FEW, OwnGap, close_gap
+from store.owngaps import FEW, Cause, OwnGap, close_gap
 from tests.ingest.bench import Bench, a_bench, delivery, marker, up
 from tests.ingest.school import DOCUMENT, GATE, checkin
 
@@ -187,7 +187,7 @@ def test_what_did_not_come_back_with_us_is_no_storm(bench: Bench) -> None:
     bench.at += 60 * MINUTE
     bench.take(marker(bench.at))
     with writing(bench.ledger.engine) as connection:
-        close_gap(connection, OwnGap(since=since, cause="down"), bench.at, bench.at)
+        close_gap(connection, OwnGap(since=since, cause=Cause.DOWN), bench.at, bench.at)
     bench.at += 10 * MINUTE
     while look(bench, 7).more:
         pass

@@ -10,11 +10,11 @@ from rules.events import EventKind, EventState, Notice
 from rules.kinds import SEVERITIES
 from store.database import open_engine, writing
 from store.events import EVENT, HELD, MQTT, OUTBOX, raise_notices
-from store.owngaps import FEW, NAMED, OwnGap, close_gap
+from store.owngaps import FEW, NAMED, Cause, OwnGap, close_gap
 from tests.filled import NOW, fill
 
 HOUR = 3_600_000
-GAP = OwnGap(since=NOW - 24 * HOUR, cause="down")
+GAP = OwnGap(since=NOW - 24 * HOUR, cause=Cause.DOWN)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_short_restart_is_no_gap(engine: Engine) -> None:
     with writing(engine) as connection:
         before = digest(connection)
         raise_notices(connection, map(missed, range(20)), NOW, HELD)
-        short = OwnGap(since=NOW - 29_999, cause="down")
+        short = OwnGap(since=NOW - 29_999, cause=Cause.DOWN)
         assert close_gap(connection, short, NOW, NOW) == 0
         assert len(to_tell(connection)) == 20
         assert digest(connection) == before

@@ -31,6 +31,7 @@ from store.tables import (
     RegistryRevision,
     Site,
     Tag,
+    table_of,
 )
 from store.tables import Plan as PlanTable
 
@@ -83,28 +84,28 @@ class District:
         """Tables and their rows. Ids count from 1, sites first, so that they need not be asked."""
         every = range(self.sites)
         devices = range(self.sites * self.handhelds)
-        yield _table(Person), (_person(*divmod(number, self.handhelds)) for number in devices)
-        yield _table(Site), (_site(number) for number in every)
-        yield _table(Checkpoint), self._checkpoints(every)
-        yield _table(Tag), self._tags(every)
+        yield table_of(Person), (_person(*divmod(number, self.handhelds)) for number in devices)
+        yield table_of(Site), (_site(number) for number in every)
+        yield table_of(Checkpoint), self._checkpoints(every)
+        yield table_of(Tag), self._tags(every)
         yield (
-            _table(Device),
+            table_of(Device),
             (_device(*divmod(number, self.handhelds), since) for number in devices),
         )
         yield (
-            _table(DeviceState),
+            table_of(DeviceState),
             ({"device_id": number + 1, "online": True, "heard_at": now} for number in devices),
         )
         yield (
-            _table(Presence),
+            table_of(Presence),
             ({"device_id": number + 1, "at": since, "online": True} for number in devices),
         )
         yield (
-            _table(Contact),
+            table_of(Contact),
             ({"device_id": number + 1, "since": since, "until": now} for number in devices),
         )
-        yield _table(PlanTable), self._plans(every)
-        yield _table(PlanVersion), self._versions(every, since)
+        yield table_of(PlanTable), self._plans(every)
+        yield table_of(PlanVersion), self._versions(every, since)
 
     def _checkpoints(self, every: range) -> Iterator[dict[str, Any]]:
         for number in every:
@@ -145,11 +146,6 @@ class District:
                     "applied_at": since,
                     "effective_at": since,
                 }
-
-
-def _table(model: Any) -> Table:
-    found: Table = model.__table__
-    return found
 
 
 def _site(number: int) -> dict[str, Any]:
@@ -194,7 +190,7 @@ def _past(connection: Connection, now: int, since: int) -> None:
     workers.start_worker(connection, INSTANCE, "system", now)
     workers.advance(connection, INSTANCE, marker_at=now)
     values = {"applied_at": since, "author": "bench", "source": "bench", "digest": ""}
-    connection.execute(insert(_table(RegistryRevision)).values(**values, changes=[]))
+    connection.execute(insert(table_of(RegistryRevision)).values(**values, changes=[]))
 
 
 def paged(values: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:

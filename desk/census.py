@@ -8,10 +8,10 @@ from sqlalchemy import ColumnElement, Connection, exists, func, select
 from devices import topics
 from devices.wands import PROTOCOL as WAND
 from store.listings import CHECKPOINT, DEVICE, PLAN, SITE, STATE
-from store.tables import RegistryRevision, Tag
+from store.tables import RegistryRevision, Tag, table_of
 
-REVISION = RegistryRevision.__table__  # type: ignore[attr-defined]
-TAG = Tag.__table__  # type: ignore[attr-defined]
+REVISION = table_of(RegistryRevision)
+TAG = table_of(Tag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,12 @@ from store.database import reading
 from store.listings import DEVICE, ENTRY, EVENT, devices
 from store.messages import latest
 from store.rows import DeviceRow
-from store.tables import DeviceAlarm, DeviceFirmware, Presence
+from store.tables import DeviceAlarm, DeviceFirmware, Presence, table_of
 from store.walking import Filter
 
-ALARM = DeviceAlarm.__table__  # type: ignore[attr-defined]
-FIRMWARE = DeviceFirmware.__table__  # type: ignore[attr-defined]
-PRESENCE = Presence.__table__  # type: ignore[attr-defined]
+ALARM = table_of(DeviceAlarm)
+FIRMWARE = table_of(DeviceFirmware)
+PRESENCE = table_of(Presence)
 
 LAST = 5
 """How many turns, and versions of firmware, are shown: the latest."""

@@ -29,9 +29,9 @@ from devices.ids import Instant, is_slug
 from devices.wands import HEADINGS, Role, heading, read_offset
 from store.database import reading, writing
 from store.entries import NewAction, append_action
-from store.tables import ImportMap
+from store.tables import ImportMap, table_of
 
-MAP = ImportMap.__table__  # type: ignore[attr-defined]
+MAP = table_of(ImportMap)
 
 BUILT_IN = "auto"
 """The map that is used where none is named: nothing but what is understood by itself."""

@@ -17,10 +17,10 @@ from sqlalchemy import Connection, func, insert, select, update
 from devices.ids import Instant
 from rules.access import LOGINS, STEPS, Access, Step, standing
 from store.entries import ENTRY, NewAction, append_action
-from store.tables import Credential, Device
+from store.tables import Credential, Device, table_of
 
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-CREDENTIAL = Credential.__table__  # type: ignore[attr-defined]
+DEVICE = table_of(Device)
+CREDENTIAL = table_of(Credential)
 
 
 def admits(connection: Connection, device: str, username: str, password: str) -> bool:

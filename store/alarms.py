@@ -24,17 +24,17 @@ from store.events import EVENT, MQTT, OUTBOX, raise_notices
 from store.owngaps import FEW
 from store.prepared import Prepared
 from store.series.lines import DeviceGauge
-from store.tables import Device, DeviceAlarm, DeviceState, Entry, Outage, Site
+from store.tables import Device, DeviceAlarm, DeviceState, Entry, Outage, Site, table_of
 from store.workers import sure_from
 
 log = structlog.get_logger()
 
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-STATE = DeviceState.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
-ALARM = DeviceAlarm.__table__  # type: ignore[attr-defined]
-OUTAGE = Outage.__table__  # type: ignore[attr-defined]
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
+DEVICE = table_of(Device)
+STATE = table_of(DeviceState)
+SITE = table_of(Site)
+ALARM = table_of(DeviceAlarm)
+OUTAGE = table_of(Outage)
+ENTRY = table_of(Entry)
 
 DIGEST = "digest"
 """Devices that did not come back with us, until the digest names them."""

@@ -17,12 +17,12 @@ from rules.promises import Trust
 from store.entries import EntryKind
 from store.lags import Heard, Lags, keep_statuses
 from store.prepared import Prepared
-from store.tables import Arrival, Correction, Entry, Holding
+from store.tables import Arrival, Correction, Entry, Holding, table_of
 
-ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
-CORRECTION = Correction.__table__  # type: ignore[attr-defined]
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-HOLDING = Holding.__table__  # type: ignore[attr-defined]
+ARRIVAL = table_of(Arrival)
+CORRECTION = table_of(Correction)
+ENTRY = table_of(Entry)
+HOLDING = table_of(Holding)
 
 
 STEPPED_MS = 30_000

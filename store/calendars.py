@@ -14,11 +14,11 @@ from devices.ids import Instant
 from rules.calendar import Calendar
 from rules.daytables import DayTable
 from store.reach import holds_for, sites_below
-from store.tables import CalendarTable, CalendarVersion, RegistryRevision
+from store.tables import CalendarTable, CalendarVersion, RegistryRevision, table_of
 
-TABLE = CalendarTable.__table__  # type: ignore[attr-defined]
-CALENDAR = CalendarVersion.__table__  # type: ignore[attr-defined]
-REVISION = RegistryRevision.__table__  # type: ignore[attr-defined]
+TABLE = table_of(CalendarTable)
+CALENDAR = table_of(CalendarVersion)
+REVISION = table_of(RegistryRevision)
 
 
 class UnknownTable(LookupError):  # noqa: N818 - read by the operator

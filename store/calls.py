@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Row, func, select
 from devices.ids import Identity
 from rules.events import Notice, sos_cleared, sos_raised
 from store.entries import EntryKind, EntryRow
-from store.tables import Device, Entry, Person
+from store.tables import Device, Entry, Person, table_of
 
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-PERSON = Person.__table__  # type: ignore[attr-defined]
+ENTRY = table_of(Entry)
+DEVICE = table_of(Device)
+PERSON = table_of(Person)
 
 _CALLS = (
     select(ENTRY, DEVICE.c.slug.label("device"), PERSON.c.slug.label("person"))

@@ -9,11 +9,11 @@ from devices.coverage import NOTHING
 from devices.coverage import Coverage as Covered
 from devices.ids import Instant
 from store.prepared import Prepared
-from store.tables import Coverage, Device, DeviceState
+from store.tables import Coverage, Device, DeviceState, table_of
 
-COVERAGE = Coverage.__table__  # type: ignore[attr-defined]
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-STATE = DeviceState.__table__  # type: ignore[attr-defined]
+COVERAGE = table_of(Coverage)
+DEVICE = table_of(Device)
+STATE = table_of(DeviceState)
 
 Key = tuple[str, int]
 """A device's slug and one of its epochs."""

@@ -30,7 +30,7 @@ from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from devices.ids import Instant
 from store.addresses import database_path
-from store.tables import LedgerIdentity
+from store.tables import LedgerIdentity, table_of
 
 REVISIONS = tuple(f"{number:04}" for number in range(1, 16))
 """The schema's revisions, oldest first; the last is the one this program works with."""
@@ -49,7 +49,7 @@ PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
 )
 
-IDENTITY = LedgerIdentity.__table__  # type: ignore[attr-defined]
+IDENTITY = table_of(LedgerIdentity)
 WRITES = "gridbeat_writes"
 
 

@@ -11,10 +11,10 @@ from rules.promises import Decision as Made
 from rules.promises import Do
 from store.entries import NewAction, append_action
 from store.prepared import Prepared
-from store.tables import Decision, Obligation
+from store.tables import Decision, Obligation, table_of
 
-DECISION = Decision.__table__  # type: ignore[attr-defined]
-OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
+DECISION = table_of(Decision)
+OBLIGATION = table_of(Obligation)
 
 _MADE = (DECISION.c.do, DECISION.c.author, DECISION.c.at, DECISION.c.reason)
 _LATEST = select(*_MADE).order_by(DECISION.c.id.desc()).limit(1)

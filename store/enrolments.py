@@ -3,19 +3,19 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from devices.ids import Instant
 from devices.proofs import Enrolment
 from store.calendars import change, revise
 from store.entries import NewAction, append_action
 from store.rows import EnrolmentRow
-from store.tables import Checkpoint, Site, Tag, TagEnrolment
+from store.tables import Checkpoint, Site, Tag, TagEnrolment, table_of
 
-ENROLMENT = TagEnrolment.__table__  # type: ignore[attr-defined]
-TAG = Tag.__table__  # type: ignore[attr-defined]
-CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
+ENROLMENT = table_of(TagEnrolment)
+TAG = table_of(Tag)
+CHECKPOINT = table_of(Checkpoint)
+SITE = table_of(Site)
 
 
 GENERATIONS = 255
@@ -57,7 +57,7 @@ def retire(
     connection: Connection, uid: str | None, key_version: int | None, *, author: str, now: Instant
 ) -> tuple[str, ...]:
     """Have a tag, or all tags of a master key, prove nothing from now on; returns their UIDs."""
-    holding = ENROLMENT.c.retired_at.is_(None)
+    holding: ColumnElement[bool] = ENROLMENT.c.retired_at.is_(None)
     if uid is not None:
         holding &= ENROLMENT.c.uid == uid
     if key_version is not None:

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, func, insert, select
 
 from devices.adapters.heard import TimeSource
 from devices.ids import Instant
-from store.tables import Entry
+from store.tables import Entry, table_of
 
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
+ENTRY = table_of(Entry)
 
 
 class EntryKind(IntEnum):

@@ -16,11 +16,11 @@ from rules.events import EventState, Notice, Severity, event_id
 from store.entries import NewAction, append_action
 from store.prepared import Prepared
 from store.silencing import held
-from store.tables import EventRow, Outbox, Site
+from store.tables import EventRow, Outbox, Site, table_of
 
-EVENT = EventRow.__table__  # type: ignore[attr-defined]
-OUTBOX = Outbox.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
+EVENT = table_of(EventRow)
+OUTBOX = table_of(Outbox)
+SITE = table_of(Site)
 
 MQTT = "mqtt"
 HELD = "held"

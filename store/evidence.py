@@ -23,17 +23,18 @@ from store.tables import (
     Entry,
     Outage,
     Person,
+    table_of,
 )
 from store.taps import REPLAYED, TAP, proof_of
 
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
-CORRECTION = Correction.__table__  # type: ignore[attr-defined]
-CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-PERSON = Person.__table__  # type: ignore[attr-defined]
-PLACE = DevicePlace.__table__  # type: ignore[attr-defined]
-OUTAGE = Outage.__table__  # type: ignore[attr-defined]
+ENTRY = table_of(Entry)
+ARRIVAL = table_of(Arrival)
+CORRECTION = table_of(Correction)
+CHECKPOINT = table_of(Checkpoint)
+DEVICE = table_of(Device)
+PERSON = table_of(Person)
+PLACE = table_of(DevicePlace)
+OUTAGE = table_of(Outage)
 
 _COLUMNS = (
     ENTRY.c.id,

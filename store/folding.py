@@ -14,11 +14,11 @@ from sqlalchemy import Connection, bindparam, func, select, update
 from devices import topics
 from devices.ids import Instant
 from store.prepared import Prepared
-from store.tables import Device, Entry, Worker
+from store.tables import Device, Entry, Worker, table_of
 
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-WORKER = Worker.__table__  # type: ignore[attr-defined]
+ENTRY = table_of(Entry)
+DEVICE = table_of(Device)
+WORKER = table_of(Worker)
 
 
 class Trace(NamedTuple):

@@ -23,12 +23,12 @@ from store.evidence import deciding_reads
 from store.obligations import LONGEST_MS, OBLIGATION, Plans, siblings
 from store.prepared import Prepared
 from store.spans import excuse_of
-from store.tables import Checkpoint, Device, Handout, Site
+from store.tables import Checkpoint, Device, Handout, Site, table_of
 
-HANDOUT = Handout.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
+HANDOUT = table_of(Handout)
+SITE = table_of(Site)
+DEVICE = table_of(Device)
+CHECKPOINT = table_of(Checkpoint)
 
 NOTHING = codec.encode_rounds(Rounds(rounds=()))
 """What a device is told while nothing is open: a list without rounds."""

@@ -23,17 +23,18 @@ from store.tables import (
     HazardStep,
     Person,
     Site,
+    table_of,
 )
 
-EVENT = EventRow.__table__  # type: ignore[attr-defined]
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-HAZARD = Hazard.__table__  # type: ignore[attr-defined]
-STEP = HazardStep.__table__  # type: ignore[attr-defined]
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-PERSON = Person.__table__  # type: ignore[attr-defined]
-CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
-CORRECTION = Correction.__table__  # type: ignore[attr-defined]
+EVENT = table_of(EventRow)
+ENTRY = table_of(Entry)
+HAZARD = table_of(Hazard)
+STEP = table_of(HazardStep)
+DEVICE = table_of(Device)
+PERSON = table_of(Person)
+CHECKPOINT = table_of(Checkpoint)
+SITE = table_of(Site)
+CORRECTION = table_of(Correction)
 
 _TOLD = (
     select(

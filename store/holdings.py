@@ -33,15 +33,16 @@ from store.tables import (
     DevicePlace,
     Entry,
     Person,
+    table_of,
 )
 from store.tables import Holding as HoldingTable
 
-HOLDING = HoldingTable.__table__  # type: ignore[attr-defined]
-PERSON = Person.__table__  # type: ignore[attr-defined]
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
-CORRECTION = Correction.__table__  # type: ignore[attr-defined]
-PLACE = DevicePlace.__table__  # type: ignore[attr-defined]
+HOLDING = table_of(HoldingTable)
+PERSON = table_of(Person)
+ENTRY = table_of(Entry)
+ARRIVAL = table_of(Arrival)
+CORRECTION = table_of(Correction)
+PLACE = table_of(DevicePlace)
 
 TOLD = '"person":'
 """What a body holds where its device said who held it, and the registry knew nobody so called."""

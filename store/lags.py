@@ -11,11 +11,11 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from devices.ids import Instant
 from rules.clocks import LIVE_SPAN, RECENT, Live
-from store.tables import Arrival, Entry, StatusClock
+from store.tables import Arrival, Entry, StatusClock, table_of
 
-ARRIVAL = Arrival.__table__  # type: ignore[attr-defined]
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-STATUS = StatusClock.__table__  # type: ignore[attr-defined]
+ARRIVAL = table_of(Arrival)
+ENTRY = table_of(Entry)
+STATUS = table_of(StatusClock)
 
 SWEEP = 2_000
 """Devices that are remembered before those that fell silent are looked for."""

@@ -46,6 +46,7 @@ from store.tables import (
     Quarantine,
     Site,
     VerdictRow,
+    table_of,
 )
 from store.taps import REPLAYED, TAP
 from store.walking import (
@@ -62,17 +63,12 @@ from store.walking import (
 )
 from store.workers import heard_until, sure_from
 
-
-def _table(model: type) -> Any:
-    return model.__table__  # type: ignore[attr-defined]
-
-
-ENTRY, CORRECTION, EVENT = _table(Entry), _table(Correction), _table(EventRow)
-ARRIVAL = _table(Arrival)
-OBLIGATION, VERDICT, HAZARD = _table(Obligation), _table(VerdictRow), _table(Hazard)
-SITE, CHECKPOINT, DEVICE = _table(Site), _table(Checkpoint), _table(Device)
-PERSON, PLAN, NODE = _table(Person), _table(Plan), _table(GridNode)
-STATE, QUARANTINE, VERSION = _table(DeviceState), _table(Quarantine), _table(PlanVersion)
+ENTRY, CORRECTION, EVENT = table_of(Entry), table_of(Correction), table_of(EventRow)
+ARRIVAL = table_of(Arrival)
+OBLIGATION, VERDICT, HAZARD = table_of(Obligation), table_of(VerdictRow), table_of(Hazard)
+SITE, CHECKPOINT, DEVICE = table_of(Site), table_of(Checkpoint), table_of(Device)
+PERSON, PLAN, NODE = table_of(Person), table_of(Plan), table_of(GridNode)
+STATE, QUARANTINE, VERSION = table_of(DeviceState), table_of(Quarantine), table_of(PlanVersion)
 
 
 # Check-ins --------------------------------------------------------------------------------------

@@ -39,11 +39,11 @@ from store.holdings import HELD, Rounds, with_holder
 from store.obligations import LONGEST_EARLY_MS, LONGEST_MS, OBLIGATION, SITE, Plans
 from store.picture import Picture
 from store.prepared import Prepared
-from store.tables import Doubt
+from store.tables import Doubt, table_of
 from store.tables import Mark as MarkTable
 
-DOUBT = Doubt.__table__  # type: ignore[attr-defined]
-MARK = MarkTable.__table__  # type: ignore[attr-defined]
+DOUBT = table_of(Doubt)
+MARK = table_of(MarkTable)
 
 REMEMBERED = 100_000
 """Devices, people and tags remembered; beyond it all are forgotten, which costs a look each."""

@@ -8,11 +8,11 @@ from sqlalchemy import Connection, insert, select, update
 
 from devices.ids import Instant
 from store.entries import NewAction, append_action
-from store.tables import Device, DeviceMessage, Site
+from store.tables import Device, DeviceMessage, Site, table_of
 
-MESSAGE = DeviceMessage.__table__  # type: ignore[attr-defined]
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
+MESSAGE = table_of(DeviceMessage)
+DEVICE = table_of(Device)
+SITE = table_of(Site)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

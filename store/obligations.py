@@ -32,19 +32,28 @@ from rules.promises import Obligation as Promise
 from store.calendars import Tables, version_id
 from store.prepared import Prepared
 from store.profiles import Profiles
-from store.tables import Checkpoint, Obligation, Person, PlanVersion, ProfiledPlan, Site, VerdictRow
+from store.tables import (
+    Checkpoint,
+    Obligation,
+    Person,
+    PlanVersion,
+    ProfiledPlan,
+    Site,
+    VerdictRow,
+    table_of,
+)
 from store.tables import Plan as PlanTable
 
 log = structlog.get_logger()
 
-OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
-VERDICT = VerdictRow.__table__  # type: ignore[attr-defined]
-VERSION = PlanVersion.__table__  # type: ignore[attr-defined]
-PERSON = Person.__table__  # type: ignore[attr-defined]
-PROFILED = ProfiledPlan.__table__  # type: ignore[attr-defined]
-PLAN = PlanTable.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
-CHECKPOINT = Checkpoint.__table__  # type: ignore[attr-defined]
+OBLIGATION = table_of(Obligation)
+VERDICT = table_of(VerdictRow)
+VERSION = table_of(PlanVersion)
+PERSON = table_of(Person)
+PROFILED = table_of(ProfiledPlan)
+PLAN = table_of(PlanTable)
+SITE = table_of(Site)
+CHECKPOINT = table_of(Checkpoint)
 
 KINDS: Mapping[type[Terms], str] = {Round: "round", Gap: "gap", Quota: "quota"}
 """What the table calls each kind of terms."""

@@ -31,6 +31,7 @@ from store.tables import (
     RegistryRevision,
     Site,
     Tag,
+    table_of,
 )
 
 
@@ -242,14 +243,14 @@ class Picture:
 
 def registry_version(connection: Connection) -> int:
     """The version of the registry: 0 before the first file, then one up at each change."""
-    revision = _table(RegistryRevision)
+    revision = table_of(RegistryRevision)
     found: int | None = connection.scalar(select(func.max(revision.c.id)))
     return found or 0
 
 
 def registry_applied_at(connection: Connection) -> Instant:
     """When the latest file that changed something was applied; 0 before the first."""
-    found: int | None = connection.scalar(select(func.max(_table(RegistryRevision).c.applied_at)))
+    found: int | None = connection.scalar(select(func.max(table_of(RegistryRevision).c.applied_at)))
     return found or 0
 
 
@@ -277,11 +278,6 @@ def load_picture(connection: Connection) -> Picture:
     )
 
 
-def _table(model: Any) -> Table:
-    found: Table = model.__table__
-    return found
-
-
 def _all(connection: Connection, table: Table) -> Iterable[Row[*tuple[Any, ...]]]:
     return connection.execute(select(table).order_by(*table.primary_key.columns))
 
@@ -298,18 +294,18 @@ def _sites(connection: Connection) -> tuple[SiteInfo, ...]:
             person_tag_holds=Hold.parse(row.person_tag_holds),
             decided=(*(f"table {n}" for n in tables.ids(row.id)), *profiles.marks(row.id)),
         )
-        for row in _all(connection, _table(Site))
+        for row in _all(connection, table_of(Site))
     )
 
 
 def _people(connection: Connection) -> dict[str, PersonInfo]:
-    person = _table(Person)
+    person = table_of(Person)
     rows = connection.execute(select(person.c.id, person.c.slug, person.c.name))
     return {slug: PersonInfo(key, slug, name) for key, slug, name in rows}
 
 
 def _checkpoints(connection: Connection) -> tuple[CheckpointInfo, ...]:
-    point, area = _table(Checkpoint), _table(Area)
+    point, area = table_of(Checkpoint), table_of(Area)
     told = {"area": area.c.slug, "retired": point.c.retired_at.is_not(None)}
     columns = [told[name] if name in told else point.c[name] for name in CheckpointInfo._fields]
     query = select(*columns).outerjoin_from(point, area, area.c.id == point.c.area_id)
@@ -327,12 +323,12 @@ def _devices(connection: Connection) -> dict[str, DeviceInfo]:
         return of_site.setdefault(site_id, frozenset((site_id,)))
 
     before: dict[int, list[Stay]] = defaultdict(list)
-    place = _table(DevicePlace)
+    place = table_of(DevicePlace)
     left = select(place).where(place.c.until.is_not(None)).order_by(place.c.id.desc())
     for row in connection.execute(left):
         stay = Stay(row.since, row.until, sites(row.site_id, row.node_id))
         before[row.device_id].append(stay)
-    device = _table(Device)
+    device = table_of(Device)
     query = select(
         device.c.id,
         device.c.slug,
@@ -361,7 +357,7 @@ def _bindings(
     checkpoints: Mapping[int, CheckpointInfo],
     people: Mapping[int, PersonInfo],
 ) -> dict[str, tuple[_Binding, ...]]:
-    tag = _table(Tag)
+    tag = table_of(Tag)
     until = func.coalesce(tag.c.until, _EVER)
     query = select(tag.c.uid, tag.c.since, until, tag.c.checkpoint_id, tag.c.person_id)
     found: dict[str, tuple[_Binding, ...]] = {}
@@ -380,7 +376,7 @@ def _bindings(
 
 
 def _plans(connection: Connection) -> tuple[PlanInfo, ...]:
-    plan, version = _table(Plan), _table(PlanVersion)
+    plan, version = table_of(Plan), table_of(PlanVersion)
     terms = version.c.terms
     query = (
         select(

@@ -16,13 +16,13 @@ from devices.ids import Instant
 from devices.messages import Status
 from rules.presence import SILENCES
 from store.prepared import Prepared
-from store.tables import Contact, DeviceFirmware, DeviceState, Entry, Presence
+from store.tables import Contact, DeviceFirmware, DeviceState, Entry, Presence, table_of
 
-CONTACT = Contact.__table__  # type: ignore[attr-defined]
-PRESENCE = Presence.__table__  # type: ignore[attr-defined]
-STATE = DeviceState.__table__  # type: ignore[attr-defined]
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-FIRMWARE = DeviceFirmware.__table__  # type: ignore[attr-defined]
+CONTACT = table_of(Contact)
+PRESENCE = table_of(Presence)
+STATE = table_of(DeviceState)
+ENTRY = table_of(Entry)
+FIRMWARE = table_of(DeviceFirmware)
 
 CONTACT_GAP_MS = 60_000
 

@@ -12,9 +12,9 @@ from devices.ids import Instant
 from rules.profiles import Profile
 from store.calendars import Scope, change, revise
 from store.reach import holds_for, sites_below
-from store.tables import PeriodProfile
+from store.tables import PeriodProfile, table_of
 
-PROFILE = PeriodProfile.__table__  # type: ignore[attr-defined]
+PROFILE = table_of(PeriodProfile)
 
 
 class ProfileExists(ValueError):  # noqa: N818 - read by the operator

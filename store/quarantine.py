@@ -16,9 +16,9 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from devices.ids import Instant
 from devices.reasons import Reason
 from store.prepared import Prepared
-from store.tables import Quarantine
+from store.tables import Quarantine, table_of
 
-QUARANTINE = Quarantine.__table__  # type: ignore[attr-defined]
+QUARANTINE = table_of(Quarantine)
 
 MAX_ENTRIES = 1_000  # contract §2, bad input
 MAX_BYTES = 16 * 1024 * 1024

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from store.tables import GridNode, SiteGrid
+from store.tables import GridNode, SiteGrid, table_of
 
-NODE = GridNode.__table__  # type: ignore[attr-defined]
-LINK = SiteGrid.__table__  # type: ignore[attr-defined]
+NODE = table_of(GridNode)
+LINK = table_of(SiteGrid)
 
 
 def sites_below(connection: Connection) -> dict[int, frozenset[int]]:

@@ -23,9 +23,10 @@ from store.evidence import ARRIVAL, CHECKPOINT, CORRECTION, DEVICE, ENTRY, PERSO
 from store.obligations import SITE
 from store.prepared import Prepared
 from store.tables import Mark as MarkTable
+from store.tables import table_of
 from store.taps import TAP
 
-MARK = MarkTable.__table__  # type: ignore[attr-defined]
+MARK = table_of(MarkTable)
 
 _TAPS: Select[Any] = (
     select(

@@ -11,11 +11,11 @@ from rules.obligations import why_waiting
 from store.database import reading
 from store.evidence import read_of
 from store.rows import ReviewRow
-from store.tables import Obligation, VerdictRow
+from store.tables import Obligation, VerdictRow, table_of
 from store.walking import Filter, site_places
 
-OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
-VERDICT = VerdictRow.__table__  # type: ignore[attr-defined]
+OBLIGATION = table_of(Obligation)
+VERDICT = table_of(VerdictRow)
 
 _WAITING = (
     select(OBLIGATION.c.site_id, OBLIGATION.c.key, OBLIGATION.c.due, VERDICT.c.document)

@@ -10,10 +10,10 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 from devices.ids import Instant
 from devices.messages import EventState, Severity
 from store.spans import SILENCE
-from store.tables import EventRow, Outbox
+from store.tables import EventRow, Outbox, table_of
 
-EVENT = EventRow.__table__  # type: ignore[attr-defined]
-OUTBOX = Outbox.__table__  # type: ignore[attr-defined]
+EVENT = table_of(EventRow)
+OUTBOX = table_of(Outbox)
 
 
 def held(now: Instant | ColumnElement[int]) -> ColumnElement[bool]:

@@ -13,12 +13,12 @@ from devices.ids import Instant
 from rules.clocks import SKEWED
 from rules.events import EventKind, EventState, Notice
 from rules.oddities import clock_right, clock_wrong
-from store.tables import Device, DeviceState, EventRow, Site
+from store.tables import Device, DeviceState, EventRow, Site, table_of
 
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-STATE = DeviceState.__table__  # type: ignore[attr-defined]
-EVENT = EventRow.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
+DEVICE = table_of(Device)
+STATE = table_of(DeviceState)
+EVENT = table_of(EventRow)
+SITE = table_of(Site)
 
 
 class SkewBook:

@@ -14,15 +14,15 @@ from devices.ids import Instant
 from rules.promises import Decision, Do
 from store.entries import NewAction, append_action
 from store.prepared import Prepared
-from store.tables import Excuse, Obligation, Person, Plan, Silence, Site, Substitution
+from store.tables import Excuse, Obligation, Person, Plan, Silence, Site, Substitution, table_of
 
-EXCUSE = Excuse.__table__  # type: ignore[attr-defined]
-SILENCE = Silence.__table__  # type: ignore[attr-defined]
-SUBSTITUTION = Substitution.__table__  # type: ignore[attr-defined]
-OBLIGATION = Obligation.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
-PLAN = Plan.__table__  # type: ignore[attr-defined]
-PERSON = Person.__table__  # type: ignore[attr-defined]
+EXCUSE = table_of(Excuse)
+SILENCE = table_of(Silence)
+SUBSTITUTION = table_of(Substitution)
+OBLIGATION = table_of(Obligation)
+SITE = table_of(Site)
+PLAN = table_of(Plan)
+PERSON = table_of(Person)
 
 LONGEST_MS = 366 * 86_400_000
 """Nothing is decided for longer: who still wants it in a year says so again."""

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    Table,
     UniqueConstraint,
     text,
 )
@@ -34,6 +35,12 @@ def _big(nullable: bool = False, index: bool = False, default: str | None = None
 
 def _json(nullable: bool = False) -> Any:
     return Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=nullable))
+
+
+def table_of(model: Any) -> Table:
+    """The table of a model, for SQLAlchemy's statements; SQLModel makes it and declares it not."""
+    found: Table = model.__table__
+    return found
 
 
 class LedgerIdentity(SQLModel, table=True):

@@ -14,10 +14,10 @@ from devices.ids import Instant
 from store.events import outbox_depth
 from store.series.site_state import dawn
 from store.series.sources import REJECT, SOURCES
-from store.tables import Quarantine, Site
+from store.tables import Quarantine, Site, table_of
 
-SITE = Site.__table__  # type: ignore[attr-defined]
-QUARANTINE = Quarantine.__table__  # type: ignore[attr-defined]
+SITE = table_of(Site)
+QUARANTINE = table_of(Quarantine)
 
 _ROUNDS = text("""
     SELECT obligation.standing, count(*)

@@ -13,15 +13,15 @@ from devices.ids import Instant
 from devices.proofs import Proof, Proved
 from store.entries import EntryRow
 from store.prepared import Prepared
-from store.tables import Correction, Device, Doubt, Entry, Site, TagEnrolment, Tap
+from store.tables import Correction, Device, Doubt, Entry, Site, TagEnrolment, Tap, table_of
 
-TAP = Tap.__table__  # type: ignore[attr-defined]
-ENTRY = Entry.__table__  # type: ignore[attr-defined]
-CORRECTION = Correction.__table__  # type: ignore[attr-defined]
-DEVICE = Device.__table__  # type: ignore[attr-defined]
-SITE = Site.__table__  # type: ignore[attr-defined]
-DOUBT = Doubt.__table__  # type: ignore[attr-defined]
-ENROLMENT = TagEnrolment.__table__  # type: ignore[attr-defined]
+TAP = table_of(Tap)
+ENTRY = table_of(Entry)
+CORRECTION = table_of(Correction)
+DEVICE = table_of(Device)
+SITE = table_of(Site)
+DOUBT = table_of(Doubt)
+ENROLMENT = table_of(TagEnrolment)
 
 REPLAYED_SQL = f"""
     tap.proof = '{Proof.PROVEN.value}' AND EXISTS (

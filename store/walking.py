@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Engine, RowMapping, Select, select, tuple_
 
 from devices.ids import Instant
 from store.database import reading
-from store.tables import Site
+from store.tables import Site, table_of
 
-SITE = Site.__table__  # type: ignore[attr-defined]
+SITE = table_of(Site)
 
 PAGE = 1_000
 """Rows of a page, shared among the streams that are merged; a page takes a few milliseconds."""

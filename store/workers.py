@@ -6,11 +6,11 @@ from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
-from store.tables import LedgerIdentity, Outage, Worker
+from store.tables import LedgerIdentity, Outage, Worker, table_of
 
-WORKER = Worker.__table__  # type: ignore[attr-defined]
-OUTAGE = Outage.__table__  # type: ignore[attr-defined]
-LEDGER = LedgerIdentity.__table__  # type: ignore[attr-defined]
+WORKER = table_of(Worker)
+OUTAGE = table_of(Outage)
+LEDGER = table_of(LedgerIdentity)
 
 
 def ledger_uuid(connection: Connection) -> str:

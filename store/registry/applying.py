@@ -14,9 +14,9 @@ from store.registry.document import Document
 from store.registry.held import Holding, Key, Kind, load_holding
 from store.registry.nodes import RegistryRefused
 from store.registry.writing import write
-from store.tables import RegistryRevision
+from store.tables import RegistryRevision, table_of
 
-REVISION = RegistryRevision.__table__  # type: ignore[attr-defined]
+REVISION = table_of(RegistryRevision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,35 +57,31 @@ class Shape:
     within_site: bool = False
 
 
-def _of(model: Any) -> Table:
-    found: Table = model.__table__
-    return found
-
-
 SHAPES: Mapping[Kind, Shape] = {
     Kind.GRID: Shape(
-        table=_of(tables.GridNode),
+        table=tables.table_of(tables.GridNode),
         columns=("name", "tree", "level"),
         points={"parent_id": Kind.GRID},
     ),
-    Kind.PERSON: Shape(table=_of(tables.Person), columns=("name", "roles")),
+    Kind.PERSON: Shape(table=tables.table_of(tables.Person), columns=("name", "roles")),
     Kind.SITE: Shape(
-        table=_of(tables.Site), columns=("name", "timezone", "calendar", "person_tag_holds")
+        table=tables.table_of(tables.Site),
+        columns=("name", "timezone", "calendar", "person_tag_holds"),
     ),
     Kind.AREA: Shape(
-        table=_of(tables.Area),
+        table=tables.table_of(tables.Area),
         columns=("name",),
         points={"leader_id": Kind.PERSON, "parent_id": Kind.AREA},
         within_site=True,
     ),
     Kind.CHECKPOINT: Shape(
-        table=_of(tables.Checkpoint),
+        table=tables.table_of(tables.Checkpoint),
         columns=("name", "risk", "proof", "lat", "lon"),
         points={"area_id": Kind.AREA},
         within_site=True,
     ),
     Kind.DEVICE: Shape(
-        table=_of(tables.Device),
+        table=tables.table_of(tables.Device),
         columns=("protocol", "address", "heartbeat_ms"),
         points={
             "site_id": Kind.SITE,
@@ -93,13 +89,13 @@ SHAPES: Mapping[Kind, Shape] = {
             "checkpoint_id": Kind.CHECKPOINT,
         },
     ),
-    Kind.PLAN: Shape(table=_of(tables.Plan), columns=(), within_site=True),
+    Kind.PLAN: Shape(table=tables.table_of(tables.Plan), columns=(), within_site=True),
 }
 
-SITE_GRID = _of(tables.SiteGrid)
-PLACE = _of(tables.DevicePlace)
-TAG = _of(tables.Tag)
-VERSION = _of(tables.PlanVersion)
+SITE_GRID = tables.table_of(tables.SiteGrid)
+PLACE = tables.table_of(tables.DevicePlace)
+TAG = tables.table_of(tables.Tag)
+VERSION = tables.table_of(tables.PlanVersion)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,12 +21,12 @@ from rules.promises import Trust
 from store.entries import EntryKind, ViaCode
 from store.series import lines
 from store.series.ports import Reject
-from store.tables import Cursor, Sample, SeriesReject
+from store.tables import Cursor, Sample, SeriesReject, table_of
 from store.taps import REPLAYED_SQL, proof_of
 
-CURSOR = Cursor.__table__  # type: ignore[attr-defined]
-SAMPLE = Sample.__table__  # type: ignore[attr-defined]
-REJECT = SeriesReject.__table__  # type: ignore[attr-defined]
+CURSOR = table_of(Cursor)
+SAMPLE = table_of(Sample)
+REJECT = table_of(SeriesReject)
 
 VIA = {code.value: Via[code.name].value for code in ViaCode}
 

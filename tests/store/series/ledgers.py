@@ -49,7 +49,7 @@ class Ledger:
 
     def count(self, table: type[SQLModel]) -> int:
         with reading(self.engine) as connection:
-            rows = select(func.count()).select_from(_table(table))
+            rows = select(func.count()).select_from(tables.table_of(table))
             return connection.execute(rows).scalar_one()
 
     def add(self, table: type[SQLModel], **values: Any) -> None:
@@ -61,7 +61,7 @@ class Ledger:
         self.add(tables.Arrival, after=after, before=before, first_entry=first_entry)
 
     def close_arrivals(self, before: int) -> None:
-        arrival = _table(tables.Arrival)
+        arrival = tables.table_of(tables.Arrival)
         with writing(self.engine) as connection:
             connection.execute(
                 update(arrival).where(arrival.c.before.is_(None)).values(before=before)
@@ -90,7 +90,7 @@ class Ledger:
             }
             rows.append(row | values)
         with writing(self.engine) as connection:
-            connection.execute(insert(_table(tables.Entry)), rows)
+            connection.execute(insert(tables.table_of(tables.Entry)), rows)
 
     def round(self, opens: int, *, site: int = 1, kind: str = "round", scored: bool = True) -> int:
         """A round of half an hour with 5 minutes' grace; returns its obligation's id."""
@@ -114,7 +114,7 @@ class Ledger:
 
     def verdict(self, obligation: int, standing: str, *, visited: int = 0, late: int = 0) -> None:
         """The next revision of an obligation's verdict."""
-        table, owed = _table(tables.VerdictRow), _table(tables.Obligation)
+        table, owed = tables.table_of(tables.VerdictRow), tables.table_of(tables.Obligation)
         with writing(self.engine) as connection:
             row = connection.execute(select(owed).where(owed.c.id == obligation)).one()
             revision = row.revision + 1
@@ -141,7 +141,7 @@ class Ledger:
         self, kind: str, subject: str, *, at: int, state: str = "open", site: int | None = 1
     ) -> None:
         """The next revision of an event."""
-        table = _table(tables.EventRow)
+        table = tables.table_of(tables.EventRow)
         with writing(self.engine) as connection:
             known = select(func.count()).where(table.c.kind == kind, table.c.subject == subject)
             revision = connection.execute(known).scalar_one() + 1
@@ -163,7 +163,7 @@ class Ledger:
 
     def hazard(self, id_: str, *, reported_at: int, site: int = 1, **values: Any) -> None:
         """A hazard, or its next revision."""
-        table = _table(tables.Hazard)
+        table = tables.table_of(tables.Hazard)
         with writing(self.engine) as connection:
             changed = connection.execute(select(func.max(table.c.changed))).scalar() or 0
             row = {
@@ -183,12 +183,8 @@ class Ledger:
                 connection.execute(insert(table).values(row))
 
 
-def _table(table: type[SQLModel]) -> Any:
-    return table.__table__  # type: ignore[attr-defined]
-
-
 def _add(connection: Connection, table: type[SQLModel], **values: Any) -> int:
-    inserted = connection.execute(insert(_table(table)).values(values))
+    inserted = connection.execute(insert(tables.table_of(table)).values(values))
     key = inserted.inserted_primary_key
     return int(key[0]) if key is not None and isinstance(key[0], int) else 0
 

@@ -57,12 +57,12 @@ class Broken:
     def run(self, parts: Callable[[Parts], Parts]) -> Callable[[Any], None]:
         """What runs the service with these settings."""
         if self.text is None:
-            from ingest.service import run
+            from ingest.running import run
 
             return lambda settings: run(settings, parts(self.parts))
         from tests.laws.copies import broken
 
-        service = broken(*self.text, wanted=("ingest.service",))["ingest.service"]
+        service = broken(*self.text, wanted=("ingest.running",))["ingest.running"]
         # the copy's own parts: those above are of the healthy rooms
         return lambda settings: service.run(settings, service.PARTS)
 

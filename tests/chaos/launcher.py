@@ -3,7 +3,7 @@
     python -m tests.chaos.launcher NAME      NAME as in `tests.chaos.broken`; `none` is the real one
 
 Each line on stdin is one start: `{"environment", "log", "clock", "point", "count"}`; each child is
-a process of its own that runs `ingest.service.run`. Each line on stdout says `{"started": pid}` or
+a process of its own that runs `ingest.running.run`. Each line on stdout says `{"started": pid}` or
 `{"ended": pid, "code"}`. It ends, and takes its children with it, when stdin does.
 """
 

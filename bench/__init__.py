@@ -1,4 +1,4 @@
-"""Measurements of the design's budgets: scripts that print JSON.
+"""Measurements of the budgets in docs/performance.md: scripts that print JSON.
 
 A script's own folder stands first where modules are looked for, and some here are named like the
 room they measure: it is taken out before any room is imported.

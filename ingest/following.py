@@ -93,10 +93,10 @@ class Following:
 
     def _prove(self, taken: Taken, row: EntryRow, proved: Proved) -> None:
         """Keep what it proves; a tap that was told before may be another read's from now on."""
+        if proved.proof is Proof.PROVEN:  # before it is kept, as the one behind those before it
+            self._books.marks.tapped(self._connection, row, proved)
         for rival in taps.keep(self._connection, row, proved):
             self._touch(rival.site_id, rival.checkpoint_id, rival.at)
-        if proved.proof is Proof.PROVEN:
-            self._books.marks.tapped(row, proved)
         if proved.asked is not None and proved.proof is not Proof.PROVEN:
             self.notices.append(_unproven(taken, proved.proof, proved.asked))
 

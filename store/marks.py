@@ -41,6 +41,7 @@ from store.picture import Picture
 from store.prepared import Prepared
 from store.tables import Doubt, table_of
 from store.tables import Mark as MarkTable
+from store.taps import furthest
 
 DOUBT = table_of(Doubt)
 MARK = table_of(MarkTable)
@@ -104,10 +105,14 @@ class MarkBook:
         if odd:
             self._doubts.add((site, at))
 
-    def tapped(self, row: EntryRow, proved: Proved) -> None:
-        """A new read that carries a proof: worth a look but where it is plainly the next one."""
+    def tapped(self, connection: Connection, row: EntryRow, proved: Proved) -> None:
+        """A new read that carries a proof: worth a look but where it is plainly the next one.
+
+        What an earlier run has read is asked of the ledger: behind a replay, the next ones too are
+        no higher than what was read before it.
+        """
         enrolment, ctr = proved.enrolment_id or 0, proved.ctr or 0
-        last = self._counters.get(enrolment)
+        last = self._counters.get(enrolment) or furthest(connection, enrolment)
         if last is not None and ctr > last[0] and row.at >= last[1]:
             self._counters[enrolment] = (ctr, row.at)
             return

@@ -143,3 +143,21 @@ def proof_of(proof: str | None, replayed: int | None) -> Proof:
     if proof is None:
         return Proof.BARE
     return Proof.REPLAYED if replayed else Proof(proof)
+
+
+def furthest(connection: Connection, enrolment_id: int) -> tuple[int, Instant] | None:
+    """The highest counter read of a tag, and the latest time; None where none was."""
+    found = _FURTHEST.first(connection, enrolment=enrolment_id)
+    if found is None or found[0] is None:
+        return None
+    ctr, at = found
+    return ctr, at
+
+
+_OF_IT = TAP.c.enrolment_id == bindparam("enrolment")
+_FURTHEST = Prepared(  # each by its own index
+    select(
+        select(func.max(TAP.c.ctr)).where(_OF_IT).scalar_subquery(),
+        select(func.max(TAP.c.at)).where(_OF_IT).scalar_subquery(),
+    )
+)

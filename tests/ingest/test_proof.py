@@ -184,6 +184,20 @@ def test_of_copies_in_one_span_the_same_one_is_the_tap_in_any_order(proving: Pro
     assert early not in proving.told("checkin.replayed")
 
 
+def test_a_restart_forgets_no_counter(proving: Proving) -> None:
+    """Behind a replay, the next ones are replays too, though the tap before them all was read by an
+    earlier run (law 8)."""
+    *copied, newest = (proving.tag.tap() for _ in range(3))
+    proving.close(OPENS)
+    proving.read(OPENS + MINUTE, newest)
+    proving.close(OPENS + 2 * MINUTE)
+    proving.follow()
+    for minutes, sun in zip((10, 300), copied, strict=True):
+        proving.read(OPENS + minutes * MINUTE, sun, device="hh-2")
+        proving.close(OPENS + (minutes + 1) * MINUTE)
+    assert proving.marks() == {(2, "counter"), (3, "counter")}
+
+
 def test_a_mark_that_later_evidence_refutes_is_withdrawn(proving: Proving) -> None:
     """A witness whose clock turns out to have been wrong accuses nobody any more."""
     taps = [proving.tag.tap() for _ in range(2)]

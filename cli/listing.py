@@ -12,7 +12,7 @@ from desk.ledger import opened, present
 from desk.listing import Asked, rows
 from desk.listing import as_json as row_json
 from desk.names import Names, names
-from desk.times import short
+from desk.times import aware, short
 from devices.ids import Instant
 
 
@@ -25,9 +25,12 @@ class Look:
     now: Instant
 
     def time(self, row: Any, name: str) -> str:
-        """An instant of a row, in its site's time."""
+        """An instant of a row, in its site's time; of no site: in this machine's, named."""
         instant = getattr(row, name)
-        return "" if instant is None else short(instant, row.timezone, self.now)
+        if instant is None:
+            return ""
+        zone = "" if row.timezone is not None else f" {aware(self.now, None):%Z}"
+        return short(instant, row.timezone, self.now) + zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

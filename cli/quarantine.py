@@ -114,6 +114,20 @@ def drop(
     say(f"{len(gone)}  {_STATES['dropped'][zh]}")
 
 
+def _state(look: "Look", row: Any) -> str:
+    """How an entry stands, in a word."""
+    return _SHORT.get(row.state, row.state) if look.lang == "zh" else str(row.state)
+
+
+_SHORT = {
+    "kept": "保留",
+    "asked": "已请求",
+    "taken": "已收录",
+    "duplicate": "重复",
+    "stale": "过期",
+    "dropped": "已丢弃",
+}
+
 _STATES = {
     "kept": ("kept: still cannot be read or placed", "仍无法读取或归位，保留"),
     "asked": ("asked: the service will take it when it runs", "已请求，服务运行后处理"),
@@ -130,7 +144,7 @@ def _columns(look: "Look") -> "list[Column]":
     return [
         Column(en="id", zh="编号", cell=lambda row: str(row.id), right=True),
         Column(en="received", zh="收到", cell=lambda row: look.time(row, "received_at")),
-        Column(en="state", zh="状态", cell=lambda row: row.state),
+        Column(en="state", zh="状态", cell=lambda row: _state(look, row)),
         Column(en="reason", zh="原因", cell=lambda row: row.reason),
         Column(en="topic", zh="主题", cell=_topic, fold=True),
         Column(en="detail", zh="说明", cell=lambda row: row.detail, fold=True),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from cli.output import SEVERITIES, STATES, console, dump, mark
+from cli.output import SEVERITIES, STATES, Marks, console, dump, mark
 from desk.notice import events
 from desk.times import rfc3339
 
@@ -30,7 +30,7 @@ async def _follow(settings: "Settings", site: str | None, *, as_json: bool, lang
             sys.stdout.write(dump(_dated(event)) + "\n")
             sys.stdout.flush()
         else:
-            screen.print(_line(event, lang), soft_wrap=True)
+            screen.print(line(event, lang), soft_wrap=True)
 
 
 def _dated(event: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +39,16 @@ def _dated(event: dict[str, Any]) -> dict[str, Any]:
     return event | dates
 
 
-def _line(event: dict[str, Any], lang: str) -> Text:
+def _padded(marks: Marks, value: str, lang: str) -> Text:
+    """A mark as wide as the widest of its kind, so that the lines stand under each other."""
+    said = mark(marks, value, lang)
+    widest = max(mark(marks, each, lang).cell_len for each in marks)
+    said.pad_right(max(widest - said.cell_len, 0))
+    return said
+
+
+def line(event: dict[str, Any], lang: str) -> Text:
+    """An event as its line: when, how grave, how it stands, where, what."""
     from datetime import datetime
 
     at = event.get("at")
@@ -51,8 +60,8 @@ def _line(event: dict[str, Any], lang: str) -> Text:
     return Text("  ").join(
         (
             Text(when),
-            mark(SEVERITIES, str(event.get("severity")), lang),
-            mark(STATES, str(event.get("state")), lang),
+            _padded(SEVERITIES, str(event.get("severity")), lang),
+            _padded(STATES, str(event.get("state")), lang),
             Text(str(event.get("site"))),
             Text(str(message.get(lang) or event.get("kind"))),
         )

@@ -1,5 +1,7 @@
 """`/livez`, `/readyz` and `/metrics`; and where phones post."""
 
+import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -11,6 +13,10 @@ from ingest.phones import NOBODY, Phones
 from store.addresses import HttpAddress
 
 
+class AddressRefused(Exception):  # noqa: N818  (the operator's message, not a fault of the code)
+    """Nothing can be served at `http_address`. The message says why, and what to do."""
+
+
 @asynccontextmanager
 async def serving(
     address: HttpAddress | None, health: Health, behind: Callable[[], int], phones: Phones = NOBODY
@@ -18,7 +24,7 @@ async def serving(
     """Serve for as long as the block runs; nothing where no address is set.
 
     `behind`: rows that the series has not taken. Without `phones` a phone is not answered, and
-    keeps what it posts. Raises OSError where the address is taken.
+    keeps what it posts. Raises `AddressRefused` where the address cannot be had.
     """
     if address is None:
         yield
@@ -47,7 +53,15 @@ async def serving(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, address.host, address.port).start()
+        try:
+            await web.TCPSite(runner, address.host, address.port).start()
+        except OSError as error:
+            message = (
+                f"http_address {address.host}:{address.port} cannot be listened on "
+                f"({os.strerror(error.errno or errno.EADDRNOTAVAIL)}): name another in "
+                "gridbeat.toml or GRIDBEAT_HTTP_ADDRESS, or leave it empty"
+            )
+            raise AddressRefused(message) from None
         yield
     finally:
         await runner.cleanup()

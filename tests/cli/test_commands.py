@@ -109,8 +109,42 @@ def test_tables_fit_and_are_aligned(filled: Gridbeat, listing: str, lang: str) -
 
     done = filled(listing, "list", "--lang", lang)
     assert done.returncode == 0
+    assert lang == "en" or "kept" not in done.stdout
     assert "\x1b" not in done.stdout
     assert {cell_len(line) for line in done.stdout.splitlines()} <= set(range(101))
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_followed_events_stand_under_each_other(lang: str) -> None:
+    """Whatever its severity and state, the site of a followed event begins in one column."""
+    from rich.cells import cell_len
+
+    from cli.output import SEVERITIES, STATES
+    from cli.watch import line
+
+    told = {"at": 1788276600000, "site": "school-01", "message": {lang: "x"}}
+    lines = [
+        line(told | {"severity": severity, "state": state}, lang).plain
+        for severity in SEVERITIES
+        for state in STATES
+    ]
+    assert len({cell_len(text[: text.index("school-01")]) for text in lines}) == 1
+
+
+def test_a_time_of_no_site_names_its_zone() -> None:
+    """In a listing what belongs to no site is dated by this machine's zone, and says which."""
+    from types import SimpleNamespace
+
+    from cli.listing import Look
+    from desk.names import Names
+    from desk.times import aware
+
+    at = 1788276600000
+    look = Look(names=Names(sites={}, checkpoints={}, plans={}, people={}), lang="en", now=at)
+    own = look.time(SimpleNamespace(at=at, timezone="Asia/Shanghai"), "at")
+    assert own == f"{aware(at, 'Asia/Shanghai'):%m-%d %H:%M:%S}"
+    ours = look.time(SimpleNamespace(at=at, timezone=None), "at")
+    assert ours == f"{aware(at, None):%m-%d %H:%M:%S %Z}"
 
 
 @pytest.mark.parametrize("listing", ["round", "gap"])

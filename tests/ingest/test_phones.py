@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from ingest.health import Health
-from ingest.http import serving
+from ingest.http import AddressRefused, serving
 from ingest.phones import NOBODY, Phones
 from store.addresses import HttpAddress
 from tests.servers import free_port
@@ -131,3 +131,14 @@ async def test_too_much_at_once_is_refused(ledger, phones):
         refused = await client.post(url, data=body, headers=LOGIN | NAMED)
         assert refused.status == 413
     assert ledger.posted == []
+
+
+async def test_an_address_that_is_taken_is_named() -> None:
+    """Where another program listens already, the message names the setting and what to do."""
+    address = HttpAddress(host="127.0.0.1", port=free_port())
+    async with serving(address, Health(), lambda: 0):
+        with pytest.raises(
+            AddressRefused, match=f"http_address 127.0.0.1:{address.port} .*HTTP_ADDR"
+        ):
+            async with serving(address, Health(), lambda: 0):
+                pass

@@ -74,7 +74,10 @@ def suspend(
     author: Author = None,
     json: Json = False,
 ) -> None:
-    """Shut a device out at once, its open connection too, until `resume`: lost, or in doubt."""
+    """Shut a device out at once, its open connection too, until `resume`: lost, or in doubt.
+
+    In the middle of a rotation it ends the old password for good: only the new one comes back.
+    """
     from rules.access import Step
 
     _move(context, id_, Step.SUSPEND, author, reason, as_json=json)
@@ -87,7 +90,7 @@ def resume(
     author: Author = None,
     json: Json = False,
 ) -> None:
-    """Let a suspended device speak again, with the password it has."""
+    """Let a suspended device speak again, with the newest password it was given."""
     from rules.access import Step
 
     _move(context, id_, Step.RESUME, author, reason, as_json=json)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -74,4 +75,10 @@ class Gridbeat:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hears_ctrl_c,  # noqa: PLW1509  (no thread of ours holds a lock here)
         )
+
+
+def _hears_ctrl_c() -> None:
+    """A shell's background job is deaf to SIGINT, and so is whatever it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

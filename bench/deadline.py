@@ -6,7 +6,8 @@ A real Mosquitto on the project's configuration, a ledger with `--open` open rou
 site, ten checkpoints a round), the service as a user starts it, and `--checkins` check-ins a
 second at sites whose rounds are not due. Then, `--runs` times, `--due` rounds fall due at one
 instant, and, `--floods` times, `--flood` rounds: `p50_ms`, `p99_ms`, `max_ms` are from that instant
-until the event is with a subscriber at QoS 0, medians over the runs; `all_s` until the last one is.
+until the event is with a subscriber at QoS 0, medians over the runs; `percentiles_ms` are of all
+runs' rounds together; `all_s` until the last one is.
 
 Every one of them must be told, once, as missed. `restart_s`: from starting the service's process
 on that ledger until a check-in that waited with the broker is committed. `memory_mb`: of the
@@ -15,10 +16,8 @@ service, with all of that open. JSON goes to stdout, progress to stderr.
 
 import argparse
 import json
-import platform
 import sqlite3
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -32,6 +31,7 @@ from sqlalchemy import Engine
 from bench.district import GRACE_MS, District, owe
 from bench.load import Ear, encode, publish
 from bench.stand import Stand, wait_for, wall
+from bench.told import add_out, conclude, percentile, percentiles, tell
 from devices import topics
 from rules.plans import Window
 
@@ -86,6 +86,7 @@ class Bench:
         )
         talking = min(asked.open // PLANS, FLEET // HANDHELDS)
         self.stand = Stand(folder, self.district.fleet(talking), self._fill)
+        self.took: dict[int, list[int]] = {}  # rounds at one instant: ms until each event
         self._asked = asked
         self._said = 0
 
@@ -119,12 +120,13 @@ class Bench:
         once = {event["subject"] for event in said if event["at"] == due}
         if not len(events) == len(once) == rounds:
             raise RuntimeError(f"{len(events)} events, {len(once)} of {rounds} rounds")
-        took = sorted(came - due for came, _ in events)
+        took = [came - due for came, _ in events]
+        self.took.setdefault(rounds, []).extend(took)
         return Told(
             rounds=rounds,
-            p50_ms=took[len(took) // 2],
-            p99_ms=took[int(len(took) * 0.99)],
-            max_ms=took[-1],
+            p50_ms=percentile(took, 50),
+            p99_ms=percentile(took, 99),
+            max_ms=max(took),
             checkins_per_s=round(rate, 1),
         )
 
@@ -192,12 +194,6 @@ def _window(now: int) -> Window:
     return Window.parse(f"{(hour - 1) % 24:02}:00-{(hour + 12) % 24:02}:00")
 
 
-def tell(words: str) -> None:
-    """Progress."""
-    sys.stderr.write(f"{words}\n")
-    sys.stderr.flush()
-
-
 def measure(asked: argparse.Namespace) -> dict[str, object]:
     """Everything, one after the other."""
     with tempfile.TemporaryDirectory(prefix="gridbeat-bench-") as name:
@@ -210,19 +206,19 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
                 due = [_told(bench.fall_due(asked.due)) for _ in range(asked.runs)]
                 flood = [_told(bench.fall_due(asked.flood)) for _ in range(asked.floods)]
                 memory = service.memory_mb()
+    told = {rounds: percentiles(took) for rounds, took in bench.took.items()}
     return {
         "open": opened,
-        "due": {"rounds": asked.due, **_medians(due)},
-        "flood": {"rounds": asked.flood, **_medians(flood)},
-        "all_s": round(statistics.median(told.max_ms for told in flood) / 1_000, 2),
+        "due": {"rounds": asked.due, **_medians(due), "percentiles_ms": told[asked.due]},
+        "flood": {"rounds": asked.flood, **_medians(flood), "percentiles_ms": told[asked.flood]},
+        "all_s": round(statistics.median(run.max_ms for run in flood) / 1_000, 2),
         "restart_s": round(statistics.median(restarts), 2),
         "memory_mb": round(memory),
         "runs": {
-            "due": [asdict(told) for told in due],
-            "flood": [asdict(told) for told in flood],
+            "due": [asdict(run) for run in due],
+            "flood": [asdict(run) for run in flood],
             "restart_s": [round(took, 2) for took in restarts],
         },
-        "python": platform.python_version(),
     }
 
 
@@ -246,10 +242,11 @@ def main() -> None:
     parser.add_argument("--floods", type=int, default=1)
     parser.add_argument("--checkins", type=int, default=1_000, help="a second; 0: none")
     parser.add_argument("--profile", type=Path, help="where the service's CPU goes, as JSON")
+    add_out(parser)
     asked = parser.parse_args()
     if min(asked.open, asked.due, asked.runs, asked.flood, asked.floods) < 1:
         parser.error("at least one of each")
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

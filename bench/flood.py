@@ -12,7 +12,6 @@ JSON goes to stdout.
 
 import argparse
 import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from bench.load import Handheld
 from bench.stand import Stand, fleet, wall
+from bench.told import add_out, conclude
 from devices import topics
 from ingest.judged import Judged
 from ingest.reader import Reader
@@ -84,7 +84,6 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
         "ratio": {kind: round(cost / us["checkin"], 2) for kind, cost in us.items()},
         "messages": asked.messages,
         "batch": asked.batch,
-        "python": platform.python_version(),
     }
 
 
@@ -93,10 +92,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--messages", type=int, default=5_000, help="of each kind")
     parser.add_argument("--batch", type=int, default=500)
+    add_out(parser)
     asked = parser.parse_args()
     if min(asked.messages, asked.batch) < 1:
         parser.error("at least one")
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The first budget: durable, judged check-ins a second, beside what the C client receives.
 
-    python bench/ingest.py [--messages N] [--pairs N] [--devices N] [--mode live|drain]
+    python bench/ingest.py [--messages N] [--pairs N] [--devices N] [--mode live|drain] [--influx]
 
 On one Mosquitto with the project's own configuration, in turns: A, the service; B, `mosquitto_sub`
 with a persistent session at QoS 1. Both of a pair get the same messages (but for the time in them);
@@ -18,23 +18,28 @@ device receipted up to its last `seq`. Rounds are open at every site, and fall d
 shorter than a round, so most of its reads are judged after it: `judging_us` is what that costs for
 each read that a judge looks at, measured after a last run of A until every open round has its
 verdict.
+
+With `--influx` a real InfluxDB 1 runs on the same cores, and A feeds it meanwhile. After each A the
+feeder is waited for, and InfluxDB has to hold a point of every check-in before B begins; what that
+took is told beside it (`Fed` in bench/influx.py).
 """
 
 import argparse
 import json
-import platform
+import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from bench.influx import Fed, Influx, Watch, influxd
 from bench.load import Ear, Load, discard_session, encode, publish
 from bench.stand import Service, Stand, fleet, process, program, wait_for, wall
+from bench.told import add_out, conclude, tell
 
 SUBSCRIBER = "bench-subscriber"
 SESSIONS = ("gridbeat-main", "gridbeat-sos", "gridbeat-bulk")
@@ -43,6 +48,8 @@ MOST = 900_000
 SLOWEST_PER_S = 500
 """A run that is slower than this is given up."""
 RECEIPTED_WITHIN_S = 5.0
+RATES = ("ratio", "gridbeat_per_s", "mosquitto_sub_per_s", "cpu_us")
+FED = tuple(field.name for field in fields(Fed))
 HELLO = 10
 """Reads of each device before the clock starts: after so many it is known to read in a burst, as it
 does throughout; what comes after a silence is looked at more closely (decision 11)."""
@@ -64,21 +71,30 @@ class Pair:
     gridbeat_per_s: float
     mosquitto_sub_per_s: float
     cpu_us: float
+    fed: Fed | None = None
 
 
+@dataclass(slots=True, kw_only=True)
 class Bench:
-    """One measurement. `live`: both sides read while the load is being published."""
+    """One measurement of so many check-ins a run.
 
-    def __init__(self, stand: Stand, messages: int, *, live: bool, profile: Path | None) -> None:
-        self.stand = stand
-        self.messages = messages
-        self.live = live
-        self.profile = profile
-        self._seq = 0  # no birth says where counting starts
+    `live`: both sides read while the load is being published. `influx`: A feeds it. `batch` and
+    `note`: how the check-ins come (`bench.load.encode`).
+    """
+
+    stand: Stand
+    checkins: int
+    live: bool = True
+    profile: Path | None = None
+    influx: Influx | None = None
+    batch: int = 1
+    note: int = 0
+    fed: Fed | None = None
+    _seq: int = 0  # no birth says where counting starts
 
     def pair(self) -> Pair:
         """A, then B."""
-        hello, load = self.load(HELLO * len(self.stand.fleet)), self.load(self.messages)
+        hello, load = self.hello(), self.load(self.checkins)
         mine, cpu_us = self.gridbeat(hello, load)
         theirs = self.mosquitto_sub(load)
         return Pair(
@@ -86,13 +102,20 @@ class Bench:
             gridbeat_per_s=round(mine, 1),
             mosquitto_sub_per_s=round(theirs, 1),
             cpu_us=round(cpu_us, 2),
+            fed=self.fed,
         )
 
-    def load(self, messages: int) -> Load:
-        """The next messages of the fleet; none has been sent before."""
-        load = encode(self.stand.fleet, self._seq, messages)
+    def load(self, checkins: int) -> Load:
+        """The next check-ins of the fleet; none has been sent before."""
+        messages = checkins // self.batch
+        load = encode(self.stand.fleet, self._seq, messages, batch=self.batch, note=self.note)
         self._seq = max(load.last.values()) + 1
         return load
+
+    def hello(self) -> Load:
+        """What each device says before the clock starts."""
+        turns = -(-HELLO // self.batch)  # whole ones: the next load begins at one seq for all
+        return self.load(turns * self.batch * len(self.stand.fleet))
 
     # A -------------------------------------------------------------------------------------------
 
@@ -117,7 +140,8 @@ class Bench:
     def _warm(self, hello: Load) -> Iterator[Service]:
         """The service once it knows every device and its pace, and has judged what fell due."""
         before = self._top()
-        with self.stand.service(self.profile) as service:
+        settings = self.influx.settings() if self.influx else {}
+        with self.stand.service(self.profile, **settings) as service:
             publish(self.stand.address, hello)
             self._kept(hello, before)
             due = "SELECT count(*) FROM obligation WHERE wake < ?"
@@ -132,25 +156,36 @@ class Bench:
                 60,
                 0.1,
             )
+            if self.influx:
+                self.influx.catch_up(self.stand)
             yield service
 
     def _live(self, service: Service, load: Load) -> tuple[float, float]:
         before, cpu = self._top(), service.cpu_s()
+        watch = Watch(self.stand, service, self.influx) if self.influx else None
+        if self.profile:
+            service.order(signal.SIGUSR1)
         started = time.monotonic()
         publish(self.stand.address, load)
         published = time.monotonic()
         self._kept(load, before)
         ended = time.monotonic()
+        if self.profile:
+            service.order(signal.SIGUSR2)
+        if watch:
+            watch.ended()
         time.sleep(SETTLE_S)
         used = service.cpu_s() - cpu
+        if watch:
+            self.fed = watch.caught_up(load.checkins)
         tell(f"    published in {published - started:.2f} s, kept in {ended - started:.2f} s")
-        return load.messages / (ended - started), used / load.messages * 1e6
+        return load.checkins / (ended - started), used / load.checkins * 1e6
 
     def _drained(self, service: Service, load: Load, before: int) -> tuple[float, float]:
         wait_for("the first commit", lambda: self._top() > before, 30, 0.001)
         started, first, cpu = time.monotonic(), self._top(), service.cpu_s()
         self._kept(load, before)
-        rest = before + load.messages - first
+        rest = before + load.checkins - first
         ended = time.monotonic()
         time.sleep(SETTLE_S)
         return rest / (ended - started), (service.cpu_s() - cpu) / max(rest, 1) * 1e6
@@ -160,16 +195,16 @@ class Bench:
 
     def _kept(self, load: Load, before: int) -> None:
         """Wait for the commit of the last message, then count: each of them, placed."""
-        target = before + load.messages
+        target = before + load.checkins
         wait_for(
             "every check-in is kept",
             lambda: self._top() >= target,
-            30 + load.messages / SLOWEST_PER_S,
+            30 + load.checkins / SLOWEST_PER_S,
         )
         placed = "SELECT count(*) FROM entry WHERE id > ? AND checkpoint_id IS NOT NULL"
         kept, odd = self.stand.value(placed, before), "SELECT count(*) FROM quarantine"
-        if kept != load.messages or self.stand.value(odd):
-            raise RuntimeError(f"{kept} of {load.messages} kept, {self.stand.value(odd)} refused")
+        if kept != load.checkins or self.stand.value(odd):
+            raise RuntimeError(f"{kept} of {load.checkins} kept, {self.stand.value(odd)} refused")
 
     @contextmanager
     def _receipted(self, load: Load) -> Iterator[None]:
@@ -223,7 +258,7 @@ class Bench:
         CPU is read four times a second; what a quarter in which verdicts were written took above
         the mean of those without is the judging's.
         """
-        hello, load = self.load(HELLO * len(self.stand.fleet)), self.load(self.messages)
+        hello, load = self.hello(), self.load(self.checkins)
         busy: list[float] = []
         quiet: list[float] = []
         pending = "SELECT count(*) FROM obligation WHERE revision = 0 AND opens <= ?"
@@ -253,41 +288,46 @@ def receipted(messages: Iterable[tuple[str, bytes]]) -> dict[str, int]:
     return found
 
 
-def tell(words: str) -> None:
-    """Progress."""
-    sys.stderr.write(f"{words}\n")
-    sys.stderr.flush()
-
-
 def measure(asked: argparse.Namespace) -> dict[str, object]:
     """Run the pairs and sum them up."""
-    with tempfile.TemporaryDirectory(prefix="gridbeat-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="gridbeat-bench-") as name, ExitStack() as running:
         stand = Stand(Path(name), fleet(asked.devices))
-        live = asked.mode == "live"
-        with stand.broker():
-            bench = Bench(stand, asked.messages, live=live, profile=asked.profile)
-            pairs: list[Pair] = []
-            for number in range(1, asked.pairs + 1):
-                pair = bench.pair()
-                pairs.append(pair)
-                tell(f"{number}/{asked.pairs}: {pair}")
-            judging = bench.judging_us() if asked.judging else None
-            sample = bench.load(1)
+        running.enter_context(stand.broker())
+        influx = running.enter_context(influxd(Path(name) / "influx")) if asked.influx else None
+        bench = Bench(
+            stand=stand,
+            checkins=asked.messages,
+            live=asked.mode == "live",
+            profile=asked.profile,
+            influx=influx,
+        )
+        pairs: list[Pair] = []
+        for number in range(1, asked.pairs + 1):
+            pair = bench.pair()
+            pairs.append(pair)
+            tell(f"{number}/{asked.pairs}: {pair}")
+        judging = bench.judging_us() if asked.judging else None
+        sample = bench.load(1)
         return {
-            **{name: _median(pairs, name) for name in Pair.__dataclass_fields__},
+            **{name: _median(pairs, name) for name in RATES},
+            "influx": influx and {name: _fed(pairs, name) for name in FED},
             "judging_us": judging,
             "mode": asked.mode,
             "devices": asked.devices,
             "messages": asked.messages,
             "payload_bytes": sample.payload_bytes,
             "pairs": [asdict(pair) for pair in pairs],
-            "python": platform.python_version(),
         }
 
 
 def _median(pairs: Sequence[Pair], name: str) -> float:
     values: list[float] = [getattr(pair, name) for pair in pairs]
     return round(statistics.median(values), 4)
+
+
+def _fed(pairs: Sequence[Pair], name: str) -> float:
+    values: list[float] = [getattr(pair.fed, name) for pair in pairs]
+    return round(statistics.median(values), 3)
 
 
 def main() -> None:
@@ -299,11 +339,15 @@ def main() -> None:
     parser.add_argument("--mode", choices=("live", "drain"), default="live")
     parser.add_argument("--no-judging", dest="judging", action="store_false", help="leave it out")
     parser.add_argument("--profile", type=Path, help="where the service's CPU goes, as JSON")
+    parser.add_argument("--influx", action="store_true", help="feed a real InfluxDB meanwhile")
+    add_out(parser)
     asked = parser.parse_args()
     if not asked.devices <= asked.messages <= MOST or min(asked.devices, asked.pairs) < 1:
         parser.error(f"at least one pair and device, devices <= messages <= {MOST}")
+    if asked.influx and asked.mode != "live":
+        parser.error("InfluxDB is fed while check-ins come in: --mode live")
     asked.messages += -asked.messages % asked.devices  # as many of each device
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

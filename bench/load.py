@@ -43,37 +43,58 @@ class Handheld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Encoded packets by connection, in chunks; `last` is each device's highest `seq`."""
+    """Encoded packets by connection, in chunks; `last` is each device's highest `seq`.
+
+    `batch`: check-ins of a message.
+    """
 
     streams: tuple[tuple[bytes, ...], ...]
     messages: int
+    batch: int
     payload_bytes: int
     last: dict[str, int]
 
+    @property
+    def checkins(self) -> int:
+        return self.messages * self.batch
 
-def encode(fleet: Sequence[Handheld], first_seq: int, messages: int) -> Load:
-    """Check-ins of the devices in turn, read and sent when they are published."""
+
+def encode(
+    fleet: Sequence[Handheld], first_seq: int, messages: int, *, batch: int = 1, note: int = 0
+) -> Load:
+    """Check-ins of the devices in turn, read and sent when they are published.
+
+    `batch` of them in a message, as an array where there is more than one; with `note`, each says
+    something of so many letters about an item of the checkpoint.
+    """
     packets: list[list[bytes]] = [[] for _ in range(LINKS)]
     last: dict[str, int] = {}
     size = 0
     for index in range(messages):
         turn, place = divmod(index, len(fleet))
-        handheld, seq = fleet[place], first_seq + turn
-        payload = _check_in(handheld, seq)
+        handheld, seq = fleet[place], first_seq + turn * batch
+        said = [_check_in(handheld, seq + more, note) for more in range(batch)]
+        payload = said[0] if batch == 1 else b"[" + b",".join(said) + b"]"
         stream = packets[place % LINKS]
         topic = f"patrol/v1/{handheld.site}/{handheld.slug}/up/checkin"
         stream.append(packet(topic.encode(), payload, len(stream) % 65_535 + 1))
-        last[handheld.slug] = seq
+        last[handheld.slug] = seq + batch - 1
         size += len(payload)
     streams = tuple(
         tuple(b"".join(stream[at : at + CHUNK]) for at in range(0, len(stream), CHUNK))
         for stream in packets
     )
-    return Load(streams=streams, messages=messages, payload_bytes=size // messages, last=last)
+    return Load(
+        streams=streams,
+        messages=messages,
+        batch=batch,
+        payload_bytes=size // messages,
+        last=last,
+    )
 
 
-def _check_in(handheld: Handheld, seq: int) -> bytes:
-    said = {
+def _check_in(handheld: Handheld, seq: int, note: int) -> bytes:
+    said: dict[str, object] = {
         "seq": seq,
         "at": LATER,
         "sent": LATER,
@@ -86,6 +107,8 @@ def _check_in(handheld: Handheld, seq: int) -> bytes:
         "bat": 87,
         "rssi": -71,
     }
+    if note:
+        said["items"] = [{"id": "door", "ok": True, "note": "n" * note}]
     return json.dumps(said, separators=(",", ":")).replace(f'"{LATER}"', LATER).encode()
 
 

@@ -10,15 +10,13 @@ through the second half of these, for each 100,000 messages; in the first half S
 """
 
 import argparse
-import json
-import platform
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
 from bench.load import encode, publish
 from bench.stand import Stand, fleet, free_port, wait_for
+from bench.told import add_out, conclude, tell
 
 SLOWEST_PER_S = 500
 PER = 100_000
@@ -46,8 +44,7 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
                     0.05,
                 )
                 rss.append(round(service.memory_mb(), 1))
-                sys.stderr.write(f"{(number + 1) * asked.every}: {rss[-1]} MiB\n")
-                sys.stderr.flush()
+                tell(f"{(number + 1) * asked.every}: {rss[-1]} MiB")
         behind = stand.value("SELECT count(*) FROM sample")
         size = stand.database.stat().st_size
     return {
@@ -57,7 +54,6 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
         "growth_mb": growth(rss, asked.every),
         "samples_waiting": behind,
         "ledger_mb": round(size / 2**20),
-        "python": platform.python_version(),
     }
 
 
@@ -76,11 +72,12 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--every", type=int, default=PER)
     parser.add_argument("--devices", type=int, default=200)
+    add_out(parser)
     asked = parser.parse_args()
     if not 1 <= asked.devices <= asked.every <= asked.messages:
         parser.error("devices <= every <= messages")
     asked.every += -asked.every % asked.devices
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

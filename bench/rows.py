@@ -1,23 +1,21 @@
 """What a check-in costs when the ledger holds much, beside what it costs when it holds little.
 
-    python bench/rows.py [--few N] [--many N] [--messages N] [--runs N]
+    python bench/rows.py [--rows N …] [--messages N] [--runs N]
 
 A real Mosquitto on the project's configuration, and the service as a user starts it. The ledger is
-filled to `--few` entries, `--runs` loads of `--messages` check-ins are taken, then it is filled to
-`--many` and as many are taken again. `ratio` is of the medians of the service's CPU for one
-check-in (all threads), which other work on the machine disturbs less than time; `rate_ratio` is of
-check-ins a second, few over many. JSON goes to stdout, progress to stderr.
+filled to the first of `--rows` entries and `--runs` loads of `--messages` check-ins are taken, then
+it is filled to the next number, and so on. `ratio` is of the medians of the service's CPU for one
+check-in (all threads), most rows over fewest, which other work on the machine disturbs less than
+time; `rate_ratio` is of check-ins a second, fewest over most. JSON goes to stdout, progress to
+stderr.
 
 Filled in are check-ins of the fleet's own devices, of an earlier epoch, over the year before, as
 the service writes them; straight by SQL, since the service would take an hour.
 """
 
 import argparse
-import json
-import platform
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,9 +25,11 @@ from typing import NamedTuple
 
 from bench.ingest import Bench
 from bench.stand import POINTS, Stand, fleet, wall
+from bench.told import add_out, conclude, tell
 from store.entries import EntryKind, ViaCode
 
 YEAR_MS = 365 * 86_400_000
+ROWS = (100_000, 1_000_000, 10_000_000)
 PAGE = 500_000
 EPOCH = 99
 FILL = """
@@ -78,34 +78,40 @@ def fill(database: Path, devices: int, rows: int) -> float:
 
 
 def measure(asked: argparse.Namespace) -> dict[str, object]:
-    """Few, then many."""
+    """Few, then more."""
     with tempfile.TemporaryDirectory(prefix="gridbeat-bench-", dir=asked.dir) as name:
         stand = Stand(Path(name), fleet(asked.devices))
-        found: dict[str, list[Cost]] = {}
-        sizes: dict[str, int] = {}
+        found: dict[int, list[Cost]] = {}
+        filled: list[float] = []
         with stand.broker():
-            bench = Bench(stand, asked.messages, live=True, profile=None)
-            for which, rows in (("few", asked.few), ("many", asked.many)):
-                took = fill(stand.database, asked.devices, rows)
-                sizes[which] = stand.value("SELECT count(*) FROM entry")
-                tell(f"{sizes[which]} rows, filled in {took:.0f} s")
-                found[which] = []
+            bench = Bench(stand=stand, checkins=asked.messages)
+            for wanted in sorted(asked.rows):
+                filled.append(fill(stand.database, asked.devices, wanted))
+                rows = stand.value("SELECT count(*) FROM entry")
+                tell(f"{rows} rows, filled in {filled[-1]:.0f} s")
+                found[rows] = []
                 for _ in range(asked.runs):
-                    hello, load = bench.load(asked.devices), bench.load(asked.messages)
-                    found[which].append(Cost(*bench.gridbeat(hello, load)))
-                    tell(f"  {found[which][-1]}")
+                    hello, load = bench.hello(), bench.load(asked.messages)
+                    found[rows].append(Cost(*bench.gridbeat(hello, load)))
+                    tell(f"  {found[rows][-1]}")
         size = stand.database.stat().st_size
-    few, many = (_median(found[name]) for name in ("few", "many"))
+    medians = {rows: _median(costs) for rows, costs in found.items()}
+    few, many = medians[min(medians)], medians[max(medians)]
     return {
         "ratio": round(many.cpu_us / few.cpu_us, 3),
         "rate_ratio": round(few.per_s / many.per_s, 3),
-        "rows": sizes,
-        "cpu_us": {"few": round(few.cpu_us, 1), "many": round(many.cpu_us, 1)},
-        "per_s": {"few": round(few.per_s), "many": round(many.per_s)},
-        "runs": {name: [cost._asdict() for cost in costs] for name, costs in found.items()},
+        "sizes": [
+            {
+                "rows": rows,
+                "cpu_us": round(medians[rows].cpu_us, 1),
+                "per_s": round(medians[rows].per_s),
+                "filled_s": round(took),
+                "runs": [cost._asdict() for cost in costs],
+            }
+            for (rows, costs), took in zip(found.items(), filled, strict=True)
+        ],
         "messages": asked.messages,
         "ledger_mb": round(size / 2**20),
-        "python": platform.python_version(),
     }
 
 
@@ -116,26 +122,20 @@ def _median(costs: Sequence[Cost]) -> Cost:
     )
 
 
-def tell(words: str) -> None:
-    """Progress."""
-    sys.stderr.write(f"{words}\n")
-    sys.stderr.flush()
-
-
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--few", type=int, default=100_000)
-    parser.add_argument("--many", type=int, default=10_000_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     parser.add_argument("--messages", type=int, default=50_000, help="of each run")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--dir", type=Path, help="where the ledger lies: 2.5 GB with the default")
+    add_out(parser)
     asked = parser.parse_args()
     if not asked.devices <= asked.messages or min(asked.devices, asked.runs) < 1:
         parser.error("at least one run and device, devices <= messages")
     asked.messages += -asked.messages % asked.devices
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

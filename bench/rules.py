@@ -3,9 +3,10 @@
     python bench/rules.py [--sites N] [--rounds N] [--runs N] [--checkins N]
 
 `checkin_us`: what CPU a live check-in costs because there are rules, in one process with
-nothing else, at 10 sites and at `--sites`; `flat` is the ratio of the medians. Sites come in no
-order. The devices' clocks are looked at (`rules.clocks`), and whether the check-in bears on what
-was judged already (`ingest.judged`). Judging itself is at due: `bench/deadline.py` measures it.
+nothing else, by the number of sites from 10 to `--sites`; `flat` is the ratio of the last median
+and the first. Sites come in no order. The devices' clocks are looked at (`rules.clocks`), and
+whether the check-in bears on what was judged already (`ingest.judged`). Judging itself is at due:
+`bench/deadline.py` measures it.
 
 `tomorrow_s`: what all sites owe for a day, made by `ingest.owing` into a new ledger on disk, with
 the longest of its write transactions; `…_cpu_…` is CPU time, where other work shares the machine.
@@ -16,12 +17,9 @@ JSON goes to stdout, progress to stderr.
 """
 
 import argparse
-import json
-import platform
 import random
 import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -33,6 +31,7 @@ from sqlalchemy import Connection, Engine
 
 from bench.district import District, owe
 from bench.stand import wall
+from bench.told import add_out, conclude, tell
 from devices.ids import Instant
 from ingest.judged import Judged
 from rules.clocks import odd, timing
@@ -40,7 +39,8 @@ from rules.plans import Window
 from rules.promises import Trust
 from store.database import open_engine, upgrade
 
-FEW = 10
+SIZES = (10, 100, 1_000, 10_000)
+"""Sites, below the most."""
 ROUTE = 20
 """Checkpoints of a round, as the budget has it."""
 HOUR_MS = 3_600_000
@@ -114,20 +114,20 @@ def _rows(path: Path) -> int:
 
 def measure(asked: argparse.Namespace) -> dict[str, object]:
     """Everything, in turns."""
-    few, many, days = [], [], []
+    sizes = sorted({*(size for size in SIZES if size < asked.sites), asked.sites})
+    costs: dict[int, list[float]] = {size: [] for size in sizes}
+    days = []
     for run in range(1, asked.runs + 1):
-        few.append(checkin_us(FEW, asked.checkins))
-        many.append(checkin_us(asked.sites, asked.checkins))
-        _tell(
-            f"{run}/{asked.runs}: {few[-1]:.2f} us at {FEW} sites, {many[-1]:.2f} at {asked.sites}"
-        )
+        for size, found in costs.items():
+            found.append(checkin_us(size, asked.checkins))
+            tell(f"{run}/{asked.runs}: {found[-1]:.2f} us at {size} sites")
     with tempfile.TemporaryDirectory(prefix="gridbeat-bench-") as name:
         for run in range(1, asked.runs + 1):
             days.append(tomorrow(Path(name), asked.sites, asked.rounds))
-            _tell(f"{run}/{asked.runs}: {days[-1]}")
+            tell(f"{run}/{asked.runs}: {days[-1]}")
     return {
-        "checkin_us": {str(FEW): _median(few), str(asked.sites): _median(many)},
-        "flat": round(statistics.median(many) / statistics.median(few), 3),
+        "checkin_us": {str(size): _median(found) for size, found in costs.items()},
+        "flat": round(_median(costs[sizes[-1]]) / _median(costs[sizes[0]]), 3),
         "tomorrow_s": _median([day["seconds"] for day in days]),
         "tomorrow_cpu_s": _median([day["cpu_seconds"] for day in days]),
         "longest_transaction_ms": _median([day["longest_ms"] for day in days]),
@@ -137,18 +137,12 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
         "memory_bytes": 0,
         "sites": asked.sites,
         "rounds": asked.rounds,
-        "runs": {"few_us": few, "many_us": many, "tomorrow": days},
-        "python": platform.python_version(),
+        "runs": {"checkin_us": list(costs.values()), "tomorrow": days},
     }
 
 
 def _median(values: Sequence[float]) -> float:
     return round(statistics.median(values), 3)
-
-
-def _tell(words: str) -> None:
-    sys.stderr.write(f"{words}\n")
-    sys.stderr.flush()
 
 
 def main() -> None:
@@ -158,10 +152,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="of a site and day, at most 24")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--checkins", type=int, default=200_000, help="of each run")
+    add_out(parser)
     asked = parser.parse_args()
     if min(asked.sites, asked.runs, asked.checkins, asked.rounds) < 1 or asked.rounds > 24:
         parser.error("at least one of each, and at most 24 rounds")
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ Every call must be told, once, and every check-in kept. JSON goes to stdout, pro
 
 import argparse
 import json
-import platform
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -26,6 +24,7 @@ from pathlib import Path
 
 from bench.load import Ear, connect, encode, packet, publish
 from bench.stand import Stand, fleet, wait_for, wall
+from bench.told import add_out, conclude, percentile, percentiles, tell
 from devices import topics
 
 EPOCH = 7
@@ -67,13 +66,14 @@ class Bench:
             talking.join()
             told = self._told(ear, len(called))
             self._kept(before + load.messages + len(called), load.messages)
-        took = sorted(told[subject] - at for subject, at in called.items())
+        took = [told[subject] - at for subject, at in called.items()]
         return {
             "calls": len(took),
             "checkins_per_s": per_s,
-            "p50_ms": took[len(took) // 2],
-            "p99_ms": took[int(len(took) * 0.99)],
-            "max_ms": took[-1],
+            "p50_ms": percentile(took, 50),
+            "p99_ms": percentile(took, 99),
+            "max_ms": max(took),
+            "percentiles_ms": percentiles(took),
         }
 
     def ahead(self, backlog: int, calls: int) -> dict[str, object]:
@@ -131,12 +131,6 @@ class Bench:
         wait_for("everything is kept", lambda: self._top() >= target, 30 + messages / SLOWEST_PER_S)
 
 
-def tell(words: object) -> None:
-    """Progress."""
-    sys.stderr.write(f"{words}\n")
-    sys.stderr.flush()
-
-
 def measure(asked: argparse.Namespace) -> dict[str, object]:
     """Both, one after the other."""
     with tempfile.TemporaryDirectory(prefix="gridbeat-bench-") as name:
@@ -146,7 +140,7 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
             tell(beside)
             ahead = bench.ahead(asked.backlog, asked.calls)
             tell(ahead)
-    return {"beside": beside, "ahead": ahead, "python": platform.python_version()}
+    return {"beside": beside, "ahead": ahead, "devices": asked.devices}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -158,11 +152,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--backlog", type=int, default=100_000, help="check-ins that wait")
     parser.add_argument("--calls", type=int, default=20, help="behind the backlog")
     parser.add_argument("--devices", type=int, default=200)
+    add_out(parser)
     asked = parser.parse_args(argv)
     numbers = (asked.seconds, asked.checkins, asked.every_ms, asked.backlog, asked.calls)
     if min(numbers) < 1 or asked.backlog < asked.devices:
         parser.error("at least one of each, and as many check-ins as devices")
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ from pathlib import Path
 
 import uvloop
 
-from bench.ingest import tell
 from bench.load import Load, discard_session, encode, publish
 from bench.stand import Stand, fleet, process, program, wait_for
+from bench.told import add_out, conclude, tell
 from ingest.source import MAIN, Broker, Session, Source
 from ingest.sources import SOURCES
 from store.addresses import MqttAddress
@@ -214,12 +214,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--as", nargs=3, dest="role", help=argparse.SUPPRESS)
+    add_out(parser)
     asked = parser.parse_args()
     if asked.role:
         candidate(asked.role[0], asked.role[1], int(asked.role[2]))
         return
     asked.messages += -asked.messages % asked.devices  # as many of each device
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

@@ -191,6 +191,10 @@ class Service:
         stat = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
+    def order(self, signum: signal.Signals) -> None:
+        """Send it a signal, as `bench/sampled.py` takes them."""
+        os.kill(self.pid, signum)
+
     def memory_mb(self) -> float:
         """What of it is in memory now (proc(5): statm), MiB."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])

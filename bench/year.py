@@ -13,21 +13,24 @@ Mosquitto to the service as a user starts it, with GRIDBEAT_CLOCK=mqtt and a tic
 Timed is from the player's start until every round has its verdict and every event is told. Each
 check-in must be in the ledger, and every verdict (standing, expected, missing) the truth's, or the
 run fails. `--days` and `--sites` play a slice: then `year_minutes` is what 9 million would take at
-its rate, and `extrapolated` says so. JSON goes to stdout, progress to stderr.
+its rate, and `extrapolated` says so. `course`: through the run, at so many seconds from its start
+the check-ins kept, the rounds due by the clock of the year that have no verdict yet, and MiB of the
+service. JSON goes to stdout, progress to stderr.
 """
 
 import argparse
 import datetime as dt
 import json
-import os
-import platform
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -36,6 +39,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine
 
 from bench.stand import Service, Stand, wait_for, wall
+from bench.told import add_out, conclude, tell
 from firmware_sim.plans import Occasion, occasions, read_registry
 from firmware_sim.recording import Said, recording
 from firmware_sim.wire import CLOCK_TOPIC, encode_status, encode_tick, up_topic
@@ -59,7 +63,13 @@ BOOT, EPOCH = "5f0e9c2a", 1
 READY_MS = HOUR
 """After the last day: what is still due comes due."""
 JUDGED_WITHIN_S = 900.0
+LOOK_S = 2.0
+MOST_POINTS = 240
 PENDING = "SELECT count(*) FROM obligation WHERE wake <= ?"
+COURSE = """
+SELECT (SELECT max(id) FROM entry),
+       (SELECT count(*) FROM obligation WHERE wake <= (SELECT max(marker_at) FROM worker))
+"""
 VERDICTS = """
 SELECT o.key, o.standing, o.expected, v.missing, v.revision FROM obligation o
 JOIN verdict v ON v.obligation_id = o.id AND v.revision = o.revision WHERE o.due <= ?
@@ -256,11 +266,16 @@ class Bench:
             self.stand.service(self._asked.profile, clock="mqtt") as service,
         ):
             used, begun = service.cpu_s(), time.monotonic()
-            told = self._play()
-            published = time.monotonic() - begun
-            wait_for("every round is judged and told", self._is_over, JUDGED_WITHIN_S, 0.05)
-            took, cpu = time.monotonic() - begun, service.cpu_s() - used
-            return {**self._rates(took, cpu), **self._sizes(service, told, published)}
+            with watched(self.stand, service) as course:
+                told = self._play()
+                published = time.monotonic() - begun
+                wait_for("every round is judged and told", self._is_over, JUDGED_WITHIN_S, 0.05)
+                took, cpu = time.monotonic() - begun, service.cpu_s() - used
+            return {
+                **self._rates(took, cpu),
+                **self._sizes(service, told, published),
+                "course": course[:: -(-len(course) // MOST_POINTS)],
+            }
 
     def _play(self) -> dict[str, float]:
         simulator = Path(sys.executable).with_name("firmware-sim")
@@ -317,6 +332,28 @@ class Bench:
         }
 
 
+@contextmanager
+def watched(stand: Stand, service: Service) -> Iterator[list[tuple[float, int, int, int]]]:
+    """How the run goes, looked at by a thread for as long as the block runs."""
+    over, course, begun = threading.Event(), [(0.0, 0, 0, round(service.memory_mb()))], wall()
+
+    def look() -> None:
+        uri = f"file:{stand.database}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=30)) as ledger:
+            while not over.wait(LOOK_S):
+                kept, behind = ledger.execute(COURSE).fetchone()
+                at = (wall() - begun) / 1_000
+                course.append((round(at, 1), kept or 0, behind, round(service.memory_mb())))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield course
+    finally:
+        over.set()
+        thread.join()
+
+
 def differences(held: Mapping[str, Truth], truth: Mapping[str, Truth]) -> list[str]:
     """What the ledger says of which rounds, and should not; the order of checkpoints is free."""
 
@@ -326,12 +363,6 @@ def differences(held: Mapping[str, Truth], truth: Mapping[str, Truth]) -> list[s
     keys = sorted(held.keys() | truth.keys())
     pairs = [(key, plain(held.get(key)), plain(truth.get(key))) for key in keys]
     return [f"{key}: {mine}, in truth {its}" for key, mine, its in pairs if mine != its]
-
-
-def tell(words: str) -> None:
-    """Progress."""
-    sys.stderr.write(f"{words}\n")
-    sys.stderr.flush()
 
 
 def measure(asked: argparse.Namespace) -> dict[str, object]:
@@ -350,8 +381,6 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
         "checkins": district.checkins,
         **played,
         **found,
-        "load_average": os.getloadavg()[0],
-        "python": platform.python_version(),
     }
 
 
@@ -363,10 +392,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--profile", type=Path, help="where the service's CPU goes, as JSON")
     parser.add_argument("--keep", type=Path, help="where the recording is to stay")
+    add_out(parser)
     asked = parser.parse_args()
     if not (1 <= asked.days <= DAYS and 1 <= asked.sites <= 1_000):
         parser.error(f"1 to {DAYS} days, 1 to 1000 sites")
-    print(json.dumps(measure(asked), indent=2))
+    conclude(measure(asked), asked.out)
 
 
 if __name__ == "__main__":

@@ -28,5 +28,6 @@ def test_every_round_that_falls_due_in_the_bench_is_told_once() -> None:
     told = json.loads(run.stdout)
     assert told["open"] >= 300
     assert (told["due"]["rounds"], told["flood"]["rounds"]) == (20, 40)
+    assert told["flood"]["percentiles_ms"][-1] == [100, told["flood"]["max_ms"]]
     assert 0 < told["due"]["p50_ms"] <= told["due"]["p99_ms"] <= told["due"]["max_ms"]
     assert min(told["all_s"], told["restart_s"], told["memory_mb"]) > 0

@@ -47,6 +47,7 @@ from store import entries, workers
 from store.arrivals import STEPPED_MS
 from store.database import ledger_path
 from store.events import outbox_depth
+from store.handouts import SEEN_MS
 from store.owngaps import Cause, OwnGap
 from store.picture import Picture, load_picture, registry_version
 from store.series.connect import series_writer
@@ -351,7 +352,7 @@ class Service:
                 await self._follow_registry(None)
             made = self._owing.made_until
             await self._owing.make(known)
-            if self._owing.made_until != made:
+            if made is None or made < known + SEEN_MS:
                 self._handouts.everybody()
             self._watch.advance(known)
             self._handouts.advance(known)

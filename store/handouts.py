@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices import codec, topics
@@ -36,6 +36,24 @@ WITHDRAWN = b""
 """Takes away what is retained for a device that is told nothing any more."""
 AGAIN_MS = 600_000
 """A site is looked at again by then at the latest: rounds are made, and excused, meanwhile."""
+SEEN_MS = AHEAD_MS + AGAIN_MS
+"""A round that is made so long before it opens, or longer, is found by the next look in time."""
+
+
+class _Near(NamedTuple):
+    """What of a round's row says what it owes, when, and whether it is excused."""
+
+    id: int
+    key: str
+    kind: str
+    site_id: int
+    plan_id: int
+    plan_version_id: int
+    profiled_id: int | None
+    opens: Instant
+    closes: Instant
+    due: Instant
+    scored: bool
 
 
 class Change(NamedTuple):
@@ -93,15 +111,18 @@ def look(connection: Connection, site_id: int, plans: Plans, now: Instant) -> De
 
 def told(connection: Connection, changes: Iterable[Change], now: Instant) -> None:
     """The broker has taken these."""
+    taken: list[dict[str, Any]] = []
+    withdrawn: list[dict[str, Any]] = []
     for change in changes:
-        mine = (HANDOUT.c.site_id == change.site_id) & (HANDOUT.c.device_id == change.device_id)
+        whose = {"site_id": change.site_id, "device_id": change.device_id}
         if change.digest is None:
-            connection.execute(delete(HANDOUT).where(mine))
-            continue
-        keys = ("site_id", "device_id")
-        new = {"digest": change.digest, "told_at": now}
-        row = upsert(HANDOUT).values(site_id=change.site_id, device_id=change.device_id, **new)
-        connection.execute(row.on_conflict_do_update(index_elements=keys, set_=new))
+            withdrawn.append(whose)
+        else:
+            taken.append({**whose, "digest": change.digest, "told_at": now})
+    if taken:
+        _TAKEN.each(connection, taken)
+    if withdrawn:
+        _WITHDRAWN.each(connection, withdrawn)
 
 
 def forget(connection: Connection) -> None:
@@ -116,7 +137,8 @@ def _sheets(
     ahead = _NEXT.first(connection, site=site_id, after=now + AHEAD_MS)
     changes = [] if ahead is None or ahead[0] is None else [ahead[0] - AHEAD_MS]
     near = {"site": site_id, "since": now - LONGEST_MS, "until": now + AHEAD_MS, "now": now}
-    for row in connection.execute(_NEAR, near).all():
+    row: Any  # _Near has of a row what is asked of it
+    for row in map(_Near._make, _NEAR.all(connection, **near)):
         if not is_told(row.opens, row.closes, now):
             continue
         if (change := next_change(row.opens, row.closes, now)) is not None:
@@ -129,9 +151,7 @@ def _sheets(
     return found, min(changes, default=None)
 
 
-def _so_far(
-    connection: Connection, row: Row[*tuple[Any, ...]], plans: Plans, now: Instant
-) -> Verdict | None:
+def _so_far(connection: Connection, row: Any, plans: Plans, now: Instant) -> Verdict | None:
     """How a round stands; None where nobody has begun it, nor can have, but by a clock that would
     be told of."""
     promise = plans.promise(connection, row)
@@ -163,8 +183,8 @@ def _left(connection: Connection, site_id: int, sheets: Sequence[Sheet]) -> froz
 _SITE = Prepared(
     select(SITE.c.slug, SITE.c.retired_at.is_not(None)).where(SITE.c.id == bindparam("site"))
 )
-_NEAR = (
-    select(OBLIGATION)
+_NEAR = Prepared(
+    select(*(OBLIGATION.c[name] for name in _Near._fields))
     .where(
         OBLIGATION.c.site_id == bindparam("site"),
         OBLIGATION.c.opens > bindparam("since"),
@@ -191,6 +211,19 @@ _OWN = Prepared(
         DEVICE.c.site_id == bindparam("site"),
         DEVICE.c.retired_at.is_(None),
         DEVICE.c.protocol == topics.PROTOCOL,
+    )
+)
+_FRESH = upsert(HANDOUT)
+_TAKEN = Prepared(
+    _FRESH.on_conflict_do_update(
+        index_elements=["site_id", "device_id"],
+        set_={"digest": _FRESH.excluded.digest, "told_at": _FRESH.excluded.told_at},
+    ),
+    columns=("site_id", "device_id", "digest", "told_at"),
+)
+_WITHDRAWN = Prepared(
+    delete(HANDOUT).where(
+        HANDOUT.c.site_id == bindparam("site_id"), HANDOUT.c.device_id == bindparam("device_id")
     )
 )
 _PORTABLE = text("""

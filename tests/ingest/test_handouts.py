@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from ingest.clock import TickClock
 from ingest.handouts import PUSH_BACK_MS, Handouts
@@ -18,6 +18,8 @@ from store.database import writing
 from tests.ingest.bench import Bench, a_bench, delivery, up
 from tests.ingest.memory_source import MemoryBroker, MemorySource
 from tests.ingest.school import GATE, checkin, owe
+
+T = TypeVar("T")
 
 HOUR = 3_600_000
 PATIENCE_S = 10
@@ -32,14 +34,14 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 class Told:
     """What devices were told, and the loop that does."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, ledger: Ledger | None = None) -> None:
         self.broker = MemoryBroker()
         self.clock = TickClock(bench.at)
         source = MemorySource(
             self.broker, "test", (), on_change=lambda _: None, on_fresh=lambda _: None
         )
         source.connect()
-        self.ledger = Ledger(bench.ledger.engine)
+        self.ledger = ledger or Ledger(bench.ledger.engine)
         self.loop = Handouts(source, self.ledger, self.clock)
 
     def of(self, device: str) -> list[Any]:
@@ -57,8 +59,8 @@ class Told:
 
 
 @asynccontextmanager
-async def telling(bench: Bench) -> Any:
-    told = Told(bench)
+async def telling(bench: Bench, ledger: Ledger | None = None) -> Any:
+    told = Told(bench, ledger)
     task = asyncio.create_task(told.loop.run())
     try:
         yield told
@@ -102,6 +104,57 @@ async def test_only_a_visit_that_changes_something_is_looked_at(bench: Bench) ->
         await until(lambda: len(told.of("hh-1")) == 2)
         assert [p["done"] for p in told.of("hh-1")[-1][0]["checkpoints"]] == [True, False]
         assert len(told.of("hh-1")) == 2
+
+
+async def test_visits_without_end_hold_up_nobody(bench: Bench) -> None:
+    """A site whose tags are read all the time takes its turns, and time goes on for the others."""
+    owe(bench.ledger.engine, bench.at, bench.at + HOUR)
+    async with telling(bench) as told:
+        told.at(bench.at)
+        await until(lambda: told.of("hh-1"))
+
+        async def walk() -> None:
+            while True:
+                told.loop.visited([(2, None)])
+                await asyncio.sleep(0)
+
+        walking = asyncio.create_task(walk())
+        told.at(bench.at + HOUR)
+        await until(lambda: told.of("hh-1")[-1] == [])
+        walking.cancel()
+
+
+class Overtaken(Ledger):
+    """One that is written to right after it has been read."""
+
+    after: Callable[[], None] | None = None
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        found = await super().read(work)
+        after, self.after = self.after, None
+        if after is not None:
+            after()
+        return found
+
+
+async def test_a_visit_during_a_look_is_not_missed(bench: Bench) -> None:
+    """The look may have been too early to see it: the site is looked at again."""
+    opens = bench.at + AHEAD_MS + 60_000
+    owe(bench.ledger.engine, opens, opens + HOUR)
+    ledger = Overtaken(bench.ledger.engine)
+
+    async with telling(bench, ledger) as told:
+        told.at(bench.at)
+        await until(lambda: told.loop._wakes)
+
+        def visit() -> None:
+            told.loop.visited(bench.take(delivery(up("checkin"), checkin(1, opens, GATE))).visits)
+
+        bench.at = opens
+        ledger.after = visit
+        told.at(opens)
+        await until(lambda: len(told.of("hh-1")) == 2)
+        assert [p["done"] for p in told.of("hh-1")[-1][0]["checkpoints"]] == [True, False]
 
 
 async def test_what_the_broker_refused_is_told_when_it_takes_it(bench: Bench) -> None:

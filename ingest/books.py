@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from store.arrivals import ArrivalBook
 from store.coverages import CoverageBook
+from store.doubts import MarkBook
 from store.holdings import HolderBook
-from store.marks import MarkBook
 from store.presence import PresenceBook
 from store.quarantine import QuarantineBook
 from store.skews import SkewBook

@@ -5,24 +5,25 @@ ones of the grid above it, as `store.evidence.reachable` has it: there, those ar
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, union_all, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices import codec, topics
 from devices.ids import Instant
-from devices.messages import Rounds
+from devices.messages import Rounds, RoundToWalk
 from rules.clocks import SKEWED
-from rules.handouts import AHEAD_MS, Sheet, is_told, next_change, sheet
+from rules.handouts import AHEAD_MS, is_told, next_change, sheet
 from rules.obligations import settle
 from rules.promises import Known, Verdict
-from store.evidence import deciding_reads
+from rules.promises import Obligation as Promise
+from store.evidence import CORRECTION, ENTRY, deciding_reads
 from store.obligations import LONGEST_MS, OBLIGATION, Plans, siblings
 from store.prepared import Prepared
-from store.spans import excuse_of
+from store.spans import EXCUSE, excuse_of
 from store.tables import Checkpoint, Device, Handout, Site, table_of
 
 HANDOUT = table_of(Handout)
@@ -68,7 +69,8 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What a look at one site came to. `left`: checkpoints whose visit would change something."""
+    """What a look at one site came to. `left`: checkpoints whose visit would change something now,
+    until `wake`."""
 
     site_id: int
     changes: tuple[Change, ...]
@@ -86,8 +88,8 @@ def look(connection: Connection, site_id: int, plans: Plans, now: Instant) -> De
     """What the devices of a site are to be told at `now`, and when time may change it."""
     site = _SITE.first(connection, site=site_id)
     slug, retired = site if site else ("", True)
-    sheets, wake = ([], None) if retired else _sheets(connection, site_id, plans, now)
-    payload = codec.encode_rounds(Rounds(rounds=tuple(found.round for found in sheets)))
+    walks = _NONE if retired else _walks(connection, site_id, plans, now)
+    payload = codec.encode_rounds(Rounds(rounds=walks.told))
     holders = {} if retired else dict(_holders(connection, site_id))
     known = {row[0]: (row[1], row[2]) for row in _TOLD.all(connection, site=site_id)}
     digest = hashlib.sha256(payload).hexdigest()[:16]
@@ -104,8 +106,8 @@ def look(connection: Connection, site_id: int, plans: Plans, now: Instant) -> De
     return Desk(
         site_id=site_id,
         changes=tuple(changes),
-        left=_left(connection, site_id, sheets),
-        wake=None if retired else min(wake or now + AGAIN_MS, now + AGAIN_MS),
+        left=_left(connection, site_id, walks.left),
+        wake=None if retired else min(walks.wake or now + AGAIN_MS, now + AGAIN_MS),
     )
 
 
@@ -130,32 +132,53 @@ def forget(connection: Connection) -> None:
     connection.execute(update(HANDOUT).values(digest=None))
 
 
-def _sheets(
-    connection: Connection, site_id: int, plans: Plans, now: Instant
-) -> tuple[list[Sheet], Instant | None]:
-    found: list[Sheet] = []
+class _Walks(NamedTuple):
+    """The rounds to be told, what is left of those that can be walked now, and when time changes
+    either."""
+
+    told: tuple[RoundToWalk, ...]
+    left: frozenset[str]
+    wake: Instant | None
+
+
+_NONE = _Walks((), frozenset(), None)
+
+
+def _walks(connection: Connection, site_id: int, plans: Plans, now: Instant) -> _Walks:
+    walks: list[RoundToWalk] = []
+    left: set[str] = set()
     ahead = _NEXT.first(connection, site=site_id, after=now + AHEAD_MS)
     changes = [] if ahead is None or ahead[0] is None else [ahead[0] - AHEAD_MS]
     near = {"site": site_id, "since": now - LONGEST_MS, "until": now + AHEAD_MS, "now": now}
+    excused = _EXCUSED.first(connection, site=site_id, since=near["since"]) is not None
     row: Any  # _Near has of a row what is asked of it
     for row in map(_Near._make, _NEAR.all(connection, **near)):
         if not is_told(row.opens, row.closes, now):
             continue
         if (change := next_change(row.opens, row.closes, now)) is not None:
             changes.append(change)
-        if excuse_of(connection, row) is not None:
+        if excused and excuse_of(connection, row) is not None:
             continue
-        so_far = _so_far(connection, row, plans, now)
         promise = plans.promise(connection, row)
-        found.append(sheet(promise, plans.owed_by(connection, row), so_far))
-    return found, min(changes, default=None)
+        so_far = _so_far(connection, row, promise, plans, now)
+        found = sheet(promise, plans.owed_by(connection, row), so_far)
+        walks.append(found.round)
+        if (begins := promise.opens - promise.early) <= now:
+            left |= found.left
+        else:
+            changes.append(begins)
+    return _Walks(tuple(walks), frozenset(left), min(changes, default=None))
 
 
-def _so_far(connection: Connection, row: Any, plans: Plans, now: Instant) -> Verdict | None:
+def _so_far(
+    connection: Connection, row: Any, promise: Promise, plans: Plans, now: Instant
+) -> Verdict | None:
     """How a round stands; None where nobody has begun it, nor can have, but by a clock that would
     be told of."""
-    promise = plans.promise(connection, row)
-    if promise.opens - promise.early > now + SKEWED:
+    begins = promise.opens - promise.early
+    if begins > now + SKEWED:
+        return None
+    if _BEGUN.first(connection, site=row.site_id, since=begins, until=promise.due) is None:
         return None
     rivals = siblings(connection, row, plans)
     # All of its reads: one whose clock is a moment ahead of ours was made none the less.
@@ -172,11 +195,8 @@ def _holders(connection: Connection, site_id: int) -> Sequence[tuple[int, str]]:
     return [(row[0], row[1]) for row in rows]
 
 
-def _left(connection: Connection, site_id: int, sheets: Sequence[Sheet]) -> frozenset[int]:
-    slugs = frozenset().union(*(found.left for found in sheets))
-    if not slugs:
-        return frozenset()
-    rows = _POINTS.all(connection, site=site_id)
+def _left(connection: Connection, site_id: int, slugs: Set[str]) -> frozenset[int]:
+    rows = _POINTS.all(connection, site=site_id) if slugs else ()
     return frozenset(row[0] for row in rows if row[1] in slugs)
 
 
@@ -200,6 +220,23 @@ _NEXT = Prepared(
         OBLIGATION.c.opens > bindparam("after"),
         OBLIGATION.c.kind == "round",
     )
+)
+_EXCUSED = Prepared(
+    select(EXCUSE.c.id)
+    .where(EXCUSE.c.site_id == bindparam("site"), EXCUSE.c.until > bindparam("since"))
+    .limit(1)
+)
+_BEGUN = Prepared(
+    union_all(
+        *(
+            select(read.c.site_id).where(
+                read.c.site_id == bindparam("site"),
+                read.c.at >= bindparam("since"),
+                read.c.at < bindparam("until"),
+            )
+            for read in (ENTRY, CORRECTION)
+        )
+    ).limit(1)
 )
 _TOLD = Prepared(
     select(HANDOUT.c.device_id, DEVICE.c.slug, HANDOUT.c.digest)

@@ -20,6 +20,7 @@ from rules.promises import Do
 from store import decisions, touching
 from store.arrivals import span_at
 from store.decisions import NewDecision, decide
+from store.doubts import DOUBT
 from store.entries import (
     ENTRY,
     EntryKind,
@@ -31,7 +32,6 @@ from store.entries import (
     next_id,
 )
 from store.holdings import hold
-from store.marks import DOUBT
 from store.obligations import LONGEST_EARLY_MS, LONGEST_QUOTA_MS, OBLIGATION
 from store.prepared import Prepared
 from store.quarantine import QUARANTINE, QuarantineBook, State, Suspect

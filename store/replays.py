@@ -62,6 +62,7 @@ _TAPS: Select[Any] = (
 )
 
 
+_ENROLLED = Prepared(select(ENROLMENT.c.id).limit(1))
 _KIND = MarkKind.REPLAYED
 _STOOD = Prepared(
     select(MARK.c.at, MARK.c.data).where(
@@ -72,7 +73,7 @@ _STOOD = Prepared(
 
 def look(connection: Connection, site_id: int, since: Instant, until: Instant) -> list[Notice]:
     """Mark what replays the taps that were read at a site in [since, until] show, or refute."""
-    if connection.execute(select(ENROLMENT.c.id).limit(1)).first() is None:
+    if _ENROLLED.first(connection) is None:
         return []
     doubted: dict[int, list[Row[Any]]] = {}
     for row in _read_at(connection, site_id, since, until):

@@ -82,6 +82,17 @@ def test_a_visited_checkpoint_is_done(bench: Bench) -> None:
     assert look(bench).left == frozenset()
 
 
+def test_what_is_left_is_left_of_rounds_that_can_be_walked(bench: Bench) -> None:
+    """A visit before a round begins changes nothing; when it begins, the site is looked at."""
+    opens = bench.at + 60_000
+    owe(bench.ledger.engine, opens, opens + HOUR)
+    early = look(bench)
+    assert early.changes
+    assert (early.left, early.wake) == (frozenset(), opens)
+    bench.at = opens
+    assert len(look(bench).left) == 2
+
+
 def test_what_was_told_survives_a_restart_and_not_a_broker_that_forgot(bench: Bench) -> None:
     """The ledger knows what the broker took; where the broker lost it, all is told again."""
     owe(bench.ledger.engine, bench.at, bench.at + HOUR)

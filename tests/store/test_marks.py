@@ -11,10 +11,11 @@ from devices.ids import Instant
 from store import obligations, registry
 from store.arrivals import ArrivalBook
 from store.database import open_engine, writing
+from store.doubts import DOUBT, MarkBook
 from store.entries import EntryKind, EntryRow, append, next_id
 from store.events import EVENT, raise_notices
 from store.listings import CHECKPOINT, DEVICE
-from store.marks import DOUBT, MARK, MarkBook, look_again
+from store.marks import MARK, look_again
 from store.picture import load_picture
 from tests.blank import blank
 from tests.filled import at

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from cli.listing import Look
     from cli.output import Column
 
+AHEAD_S = 1
+"""Two clocks that are right may be so far apart."""
+CLOCKS_SET_MS = 1_577_836_800_000
+"""2020-01-01: a clock that tells less was never set."""
+
 app = group()
 app.command("import")(imports.import_)
 app.add_typer(maps.maps, name="map", help="How exports of wands' software are read.")
@@ -66,6 +71,13 @@ def _proof(look: "Look", row: Any) -> str:
     return "✗ 重放" if row.proof == "replayed" and look.lang == "zh" else f"✗ {row.proof}"
 
 
+def _span(lag: int) -> str:
+    """Seconds as `+12s` or `+25h00m`; as `-30s` where it came in before it was made."""
+    if lag < -AHEAD_S:
+        return "-" + _span(-lag)[1:]
+    return f"+{lag // 3600}h{lag % 3600 // 60:02}m" if lag >= 3600 else f"+{max(lag, 0)}s"
+
+
 def _number(row: Any) -> str:
     """The device's count; of a reader that does not count, nothing that a person could use."""
     from devices.adapters.heard import NUMBERED
@@ -81,8 +93,11 @@ def _when(look: "Look", row: Any) -> str:
 def _lag(look: "Look", row: Any) -> str:
     """How long after it was made a check-in came in, and whether its clock was put right."""
     zh = look.lang == "zh"
-    lag = (row.received_at - (row.corrected_at or row.at)) // 1000
-    words = f"+{lag // 3600}h{lag % 3600 // 60:02}m" if lag >= 3600 else f"+{max(lag, 0)}s"
+    at = row.at if row.corrected_at is None else row.corrected_at
+    if at < CLOCKS_SET_MS:
+        return "时钟未设置" if zh else "clock not set"
+    lag = (row.received_at - at) // 1000
+    words = _span(lag)
     if row.via == "import":
         return f"{words} ({'导入' if zh else 'imported'})"
     if row.corrected_at is not None:
@@ -92,7 +107,7 @@ def _lag(look: "Look", row: Any) -> str:
             "uptime": ("按运行时长推算", "by uptime"),
         }.get(row.corrected_how, ("?", "?"))
         return f"{words} ({how[0 if zh else 1]})"
-    if lag < -1:
+    if lag < -AHEAD_S:
         return f"{words} ({'时钟偏快？' if zh else 'clock ahead?'})"
     if row.time_source in ("receipt", "device-local"):
         told = {"receipt": ("按到达时间", "by arrival"), "device-local": ("本地时间", "local time")}

@@ -153,7 +153,7 @@ def _lines(found: DeviceFile, called: Names, lang: str) -> list[tuple[str, str]]
             ("异常" if zh else "wrong", _alarm(alarm, when(alarm.at), lang))
             for alarm in found.alarms
         ),
-        *(("状态变化" if zh else "turned", _turn(t.online, when(t.at), zh)) for t in found.turns),
+        *(("连接" if zh else "connection", _turn(t.online, when(t.at), zh)) for t in found.turns),
         *(("消息" if zh else "message", _message(m, when, zh)) for m in found.messages),
         ("发证" if zh else "enrolled", when(row.enrolled_at)),
         ("暂停" if zh else "suspended", when(row.suspended_at)),
@@ -197,7 +197,7 @@ def _step(step: Any, when: str | None) -> str:
 
 
 def _turn(online: bool, when: str | None, zh: bool) -> str:
-    words = ("上线" if online else "离线") if zh else ("came" if online else "went")
+    words = ("上线" if online else "离线") if zh else ("came back" if online else "went away")
     return f"{words}  {when}"
 
 

@@ -1,20 +1,25 @@
-"""How `event watch` prints: one line an event, as it is told."""
+"""How `event watch` prints: one line an event, as it is told, in its site's time."""
 
 import asyncio
 import sys
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from cli.output import SEVERITIES, STATES, Marks, console, dump, mark
+from desk.names import zones
 from desk.notice import events
-from desk.times import rfc3339
+from desk.times import aware, rfc3339, short
 
 if TYPE_CHECKING:
     from store.settings import Settings
 
 INSTANTS = ("at", "raised_at")
+ID_SIGNS = 8
+"""As many as `event list` shows; `event ack` takes them."""
 
 
 def follow(settings: "Settings", site: str | None, *, as_json: bool, lang: str) -> None:
@@ -25,12 +30,13 @@ def follow(settings: "Settings", site: str | None, *, as_json: bool, lang: str) 
 
 async def _follow(settings: "Settings", site: str | None, *, as_json: bool, lang: str) -> None:
     screen = console()
+    known = await asyncio.to_thread(zones, settings)
     async for event in events(settings, site):
         if as_json:
             sys.stdout.write(dump(_dated(event)) + "\n")
             sys.stdout.flush()
         else:
-            screen.print(line(event, lang), soft_wrap=True)
+            screen.print(line(event, lang, known), soft_wrap=True)
 
 
 def _dated(event: dict[str, Any]) -> dict[str, Any]:
@@ -47,19 +53,25 @@ def _padded(marks: Marks, value: str, lang: str) -> Text:
     return said
 
 
-def line(event: dict[str, Any], lang: str) -> Text:
-    """An event as its line: when, how grave, how it stands, where, what."""
-    from datetime import datetime
+def _when(event: dict[str, Any], known: Mapping[str, str]) -> str:
+    """When it became true: in its site's time, or, of no site we know, in a zone that is named."""
+    at, zone = event.get("at"), known.get(str(event.get("site")))
+    if not isinstance(at, int):
+        return ""
+    now = time.time_ns() // 1_000_000
+    return short(at, zone, now) + ("" if zone is not None else f" {aware(now, None):%Z}")
 
-    at = event.get("at")
-    local = datetime.now().astimezone().tzinfo
-    when = (
-        f"{datetime.fromtimestamp(at / 1000, local):%m-%d %H:%M:%S}" if isinstance(at, int) else ""
-    )
+
+def line(event: dict[str, Any], lang: str, known: Mapping[str, str]) -> Text:
+    """An event as its line: when, which, how grave, how it stands, where, what.
+
+    `known`: the zones of sites.
+    """
     message = event.get("message") or {}
     return Text("  ").join(
         (
-            Text(when),
+            Text(_when(event, known)),
+            Text(str(event.get("id") or "")[:ID_SIGNS].ljust(ID_SIGNS)),
             _padded(SEVERITIES, str(event.get("severity")), lang),
             _padded(STATES, str(event.get("state")), lang),
             Text(str(event.get("site"))),

@@ -14,7 +14,7 @@ from desk.devices import away, deaf_since
 from desk.errors import UnreachableError
 from desk.ledger import present
 from desk.pings import Ping, ping
-from desk.status import services
+from desk.status import Service, services
 from desk.times import span
 from desk.trustchecks import access, certificates, tags
 from devices.ids import Instant
@@ -74,16 +74,28 @@ def _service(engine: Engine, settings: Settings, wall: Instant) -> Check:
     if ready is not None and ready != "":
         detail = f"instance {mine.instance} runs and is not ready: {ready}"
         return Check(what="service", state=State.WRONG, detail=detail, remedy=_MENDED)
-    if mine.alive or (mine.alive is None and ready == ""):
-        words = "ready" if ready == "" else "alive"
-        detail = f"instance {mine.instance} is {words}; clock {mine.clock}"
+    if ready == "" and mine.alive is not False:
+        detail = f"instance {mine.instance} is ready; clock {mine.clock}"
         return Check(what="service", state=State.OK, detail=detail)
-    if mine.alive is None:
-        detail = f"instance {mine.instance} took its clock from MQTT; nobody answers for it now"
-        return Check(what="service", state=State.WARN, detail=detail, remedy="gridbeat ingest")
+    if mine.alive is not False:
+        return _unanswered(mine, settings, wall)
     silent = "never" if mine.marker_at is None else f"{(wall - mine.marker_at) // 1000} s ago"
     detail = f"instance {mine.instance} is not running; its last marker came back: {silent}"
     return Check(what="service", state=State.WRONG, detail=detail, remedy="gridbeat ingest")
+
+
+def _unanswered(mine: Service, settings: Settings, wall: Instant) -> Check:
+    """Nobody answers for one whose last marker may be as old as it is: killed just now, perhaps."""
+    seen = f"its last marker came back {(wall - (mine.marker_at or wall)) // 1000} s ago"
+    if mine.alive is None:
+        seen = "it took its clock from MQTT"
+    elif settings.http_address is None:
+        detail = f"instance {mine.instance}: {seen}; clock {mine.clock}"
+        return Check(what="service", state=State.OK, detail=detail)
+    where = "for it" if settings.http_address is None else f"at {settings.http_address}"
+    detail = f"instance {mine.instance}: {seen}, and nobody answers {where} now"
+    remedy = "gridbeat ingest, if it has ended; else give http_address as the service has it"
+    return Check(what="service", state=State.WARN, detail=detail, remedy=remedy)
 
 
 def _devices(engine: Engine, wall: Instant) -> Iterator[Check]:

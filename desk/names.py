@@ -1,11 +1,15 @@
 """What sites, checkpoints and people are called, for tables that people read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, select
 
-from store.database import reading
+from desk.errors import DeskError
+from desk.ledger import opened
+from store.database import SchemaOutdated, reading
 from store.listings import CHECKPOINT, PERSON, PLAN, SITE, VERSION
+from store.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +58,13 @@ def names(engine: Engine) -> Names:
                 r.slug: r.name for r in connection.execute(select(PERSON.c.slug, PERSON.c.name))
             },
         )
+
+
+def zones(settings: Settings) -> Mapping[str, str]:
+    """The zone of every site; none where there is no ledger, as on a machine that only watches."""
+    try:
+        with opened(settings) as engine, reading(engine) as connection:
+            rows = connection.execute(select(SITE.c.slug, SITE.c.timezone))
+            return {row.slug: row.timezone for row in rows}
+    except (DeskError, SchemaOutdated):
+        return {}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, select
 
@@ -251,61 +251,85 @@ def as_json(of: Sheet) -> dict[str, Any]:
 
 def as_lines(of: Sheet, lang: str) -> Iterator[str]:
     """The sheet as lines of plain text, to be fitted to a page."""
-    return _zh(of) if lang == "zh" else _en(of)
-
-
-def _zh(of: Sheet) -> Iterator[str]:
-    made, picc, mac = of.layout, of.layout.picc_offset, of.layout.mac_offset
-    yield f"标签写入单  {of.uid}"
-    yield f"位置：{of.site_name} ({of.site}) · {of.checkpoint_name} ({of.checkpoint})"
-    yield f"密钥：主密钥第 {of.held.key_version} 版，本标签第 {of.held.generation} 次登记"
-    yield ""
-    yield "1. 用 0 号密钥认证 (AuthenticateEV2First)：" + (
-        "出厂密钥，全 0"
-        if of.before is None
-        else f"第 {of.before.generation} 次登记的密钥；那次未写入的，仍为出厂密钥"
-    )
-    yield f"2. 写入 {sdm.FILE_NUMBER} 号文件 (NDEF)，自偏移 0 起："
-    yield from _hex(made.ndef)
-    yield "   即网址 " + made.template
-    yield f"3. ChangeFileSettings，{sdm.FILE_NUMBER} 号文件，数据："
-    yield from _hex(made.settings)
-    yield f"   PICCDataOffset {picc} (0x{picc:02X})，SDMMACInputOffset 与 SDMMACOffset"
-    yield f"   {mac} (0x{mac:02X})；UID 与计数镜像，ASCII；读取公开，改写须 0 号密钥"
-    yield "4. ChangeKey：1、2、3、4 号密钥，最后 0 号"
-    yield "   （1 号算动态验证码 SDMFileRead，2 号加密编号 SDMMetaRead，3、4 号不用）"
-    yield "5. 用手机碰一下：网址里应出现两串不同的字符；再碰一下，应与前次不同"
-    yield ""
-    yield f"密钥不打印。写卡程序所需的文件：gridbeat tag sheet {of.uid} --keys-to 文件"
+    words, made = _WORDS[lang], of.layout
+    before = words.factory if of.before is None else words.earlier
+    yield from words.sheet.format(
+        of=of,
+        made=made,
+        file=sdm.FILE_NUMBER,
+        before=before.format(of=of),
+        picc=f"{made.picc_offset} (0x{made.picc_offset:02X})",
+        mac=f"{made.mac_offset} (0x{made.mac_offset:02X})",
+        ndef="\n".join(_hex(made.ndef)),
+        settings="\n".join(_hex(made.settings)),
+    ).splitlines()
     if not of.asks:
-        yield f"注意：点位 {of.checkpoint} 尚未要求证明到场；登记文件中写 proof: sun"
+        yield words.asks_nothing.format(of=of)
 
 
-def _en(of: Sheet) -> Iterator[str]:
-    made, picc, mac = of.layout, of.layout.picc_offset, of.layout.mac_offset
-    yield f"Sheet for writing tag {of.uid}"
-    yield f"place:  {of.site_name} ({of.site}) · {of.checkpoint_name} ({of.checkpoint})"
-    yield f"keys:   master key version {of.held.key_version}, enrolment {of.held.generation}"
-    yield ""
-    yield "1. Authenticate with key 0 (AuthenticateEV2First): " + (
-        "the factory's, all zeros"
-        if of.before is None
-        else f"that of enrolment {of.before.generation}; the factory's, if that was never written"
-    )
-    yield f"2. Write file {sdm.FILE_NUMBER} (NDEF) from offset 0:"
-    yield from _hex(made.ndef)
-    yield "   that is the URL " + made.template
-    yield f"3. ChangeFileSettings of file {sdm.FILE_NUMBER}, data:"
-    yield from _hex(made.settings)
-    yield f"   PICCDataOffset {picc} (0x{picc:02X}); SDMMACInputOffset and SDMMACOffset"
-    yield f"   {mac} (0x{mac:02X}); UID and counter mirrored, ASCII; anybody reads, key 0 writes"
-    yield "4. ChangeKey: keys 1, 2, 3, 4, and key 0 last"
-    yield "   (1 makes the MAC, SDMFileRead; 2 hides the UID, SDMMetaRead; 3, 4 are not used)"
-    yield "5. Tap it with a phone: two strings stand in the URL; at the next tap, two others"
-    yield ""
-    yield f"No key is printed. The writer's file: gridbeat tag sheet {of.uid} --keys-to FILE"
-    if not of.asks:
-        yield f"Note: checkpoint {of.checkpoint} does not ask for proof yet: write proof: sun there"
+class _Words(NamedTuple):
+    """A sheet in one language, and what on it is not always the same."""
+
+    sheet: str
+    factory: str
+    earlier: str
+    asks_nothing: str
+
+
+_WORDS = {
+    "en": _Words(
+        sheet="""\
+Sheet for writing tag {of.uid}
+place:  {of.site_name} ({of.site}) · {of.checkpoint_name} ({of.checkpoint})
+keys:   master key version {of.held.key_version}, enrolment {of.held.generation}
+
+1. Authenticate with key 0 (AuthenticateEV2First): {before}
+2. Write file {file} (NDEF) from offset 0:
+{ndef}
+   that is the URL {made.template}
+3. ChangeFileSettings of file {file}, data:
+{settings}
+   PICCDataOffset {picc}; SDMMACInputOffset and SDMMACOffset
+   {mac}; UID and counter mirrored, ASCII; anybody reads, key 0 writes
+4. ChangeKey: keys 1, 2, 3, 4, and key 0 last
+   (1 makes the MAC, SDMFileRead; 2 hides the UID, SDMMetaRead; 3, 4 are not used)
+5. Tap it with a phone: two strings stand in the URL; at the next tap, two others
+
+No key is printed. The writer's file: gridbeat tag sheet {of.uid} --keys-to FILE
+""",
+        factory="the factory's, all zeros",
+        earlier=(
+            "that of enrolment {of.before.generation}; the factory's, if that was never written"
+        ),
+        asks_nothing=(
+            "Note: checkpoint {of.checkpoint} does not ask for proof yet: write proof: sun there"
+        ),
+    ),
+    "zh": _Words(
+        sheet="""\
+标签写入单  {of.uid}
+位置：{of.site_name} ({of.site}) · {of.checkpoint_name} ({of.checkpoint})
+密钥：主密钥第 {of.held.key_version} 版，本标签第 {of.held.generation} 次登记
+
+1. 用 0 号密钥认证 (AuthenticateEV2First)：{before}
+2. 写入 {file} 号文件 (NDEF)，自偏移 0 起：
+{ndef}
+   即网址 {made.template}
+3. ChangeFileSettings，{file} 号文件，数据：
+{settings}
+   PICCDataOffset {picc}，SDMMACInputOffset 与 SDMMACOffset
+   {mac}；UID 与计数镜像，ASCII；读取公开，改写须 0 号密钥
+4. ChangeKey：1、2、3、4 号密钥，最后 0 号
+   （1 号算动态验证码 SDMFileRead，2 号加密编号 SDMMetaRead，3、4 号不用）
+5. 用手机碰一下：网址里应出现两串不同的字符；再碰一下，应与前次不同
+
+密钥不打印。写卡程序所需的文件：gridbeat tag sheet {of.uid} --keys-to 文件
+""",
+        factory="出厂密钥，全 0",
+        earlier="第 {of.before.generation} 次登记的密钥；那次未写入的，仍为出厂密钥",
+        asks_nothing="注意：点位 {of.checkpoint} 尚未要求证明到场；登记文件中写 proof: sun",
+    ),
+}
 
 
 def _hex(data: bytes, a_line: int = 24) -> Iterator[str]:

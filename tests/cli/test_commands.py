@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -124,11 +125,88 @@ def test_followed_events_stand_under_each_other(lang: str) -> None:
 
     told = {"at": 1788276600000, "site": "school-01", "message": {lang: "x"}}
     lines = [
-        line(told | {"severity": severity, "state": state}, lang).plain
+        line(told | {"severity": severity, "state": state}, lang, {}).plain
         for severity in SEVERITIES
         for state in STATES
     ]
     assert len({cell_len(text[: text.index("school-01")]) for text in lines}) == 1
+
+
+def test_a_followed_event_has_its_sites_time_and_the_id_that_ack_takes() -> None:
+    """As `event list` shows both; of a site that is not known, the time names its zone."""
+    from cli.watch import ID_SIGNS, line
+    from desk.notice import SHORTEST
+
+    told = {"id": "0123456789abcdef", "at": 1788276600000, "site": "school-01", "message": {}}
+    here = line(told, "en", {"school-01": "Asia/Shanghai"}).plain
+    assert "09-01 23:30:00  01234567  " in here
+    assert "09-01 15:30:00 UTC  01234567  " in line(told, "en", {}).plain
+    assert ID_SIGNS >= SHORTEST
+
+
+CLOCKS = [
+    (60_000, "+60s"),
+    (3_600_000, "+1h00m"),
+    (-500, "+0s"),
+    (-25 * 3_600_000, "-25h00m (clock ahead?)"),
+    (-30_000, "-30s (clock ahead?)"),
+]
+
+
+@pytest.mark.parametrize(("lag", "said"), CLOCKS)
+def test_a_listing_says_how_long_a_check_in_took_and_which_clock_is_wrong(
+    lag: int, said: str
+) -> None:
+    """A read of the future is shown as far ahead as it is."""
+    assert _lag_of(at=1788276600000, received_at=1788276600000 + lag) == said
+
+
+def test_a_clock_that_was_never_set_is_called_that() -> None:
+    """A read of 1970 did not take 56 years: its device lost its clock."""
+    assert _lag_of(at=5_000, received_at=1788276600000) == "clock not set"
+    assert _lag_of(at=5_000, received_at=1788276600000, lang="zh") == "时钟未设置"
+    corrected = _lag_of(at=5_000, received_at=1788276600000, corrected_at=1788276590000)
+    assert corrected == "+10s (by uptime)"
+
+
+def _lag_of(*, at: int, received_at: int, corrected_at: int | None = None, lang: str = "en") -> str:
+    from types import SimpleNamespace
+
+    from cli.checkin import _lag
+    from cli.listing import Look
+    from desk.names import Names
+
+    look = Look(names=Names(sites={}, checkpoints={}, plans={}, people={}), lang=lang, now=at)
+    row = SimpleNamespace(
+        at=at,
+        received_at=received_at,
+        corrected_at=corrected_at,
+        corrected_how=None if corrected_at is None else "uptime",
+        via="nfc",
+        time_source="device",
+    )
+    return _lag(look, row)
+
+
+def test_doctor_does_not_call_a_service_well_that_nobody_answers_for(tmp_path: Path) -> None:
+    """Killed a moment ago, its last marker is still young: doctor says both, and what to do."""
+    fill(tmp_path)
+    now = time.time_ns() // 1_000_000
+    with closing(sqlite3.connect(tmp_path / "gridbeat.db")) as ledger, ledger:
+        ledger.execute("DELETE FROM worker")
+        row = ("gridbeat", "system", now - 60_000, now - 2_000)
+        ledger.execute(
+            "INSERT INTO worker (instance, clock, started_at, marker_at, folded_entry)"
+            " VALUES (?, ?, ?, ?, 0)",
+            row,
+        )
+    address = f"127.0.0.1:{free_port()}"
+    gridbeat = Gridbeat(folder=tmp_path, settings={"GRIDBEAT_HTTP_ADDRESS": address})
+    checks = json.loads(gridbeat("doctor", "--json").stdout)
+    service = next(check for check in checks if check["what"] == "service")
+    assert service["state"] == "warn"
+    assert f"s ago, and nobody answers at {address} now" in service["detail"]
+    assert "gridbeat ingest" in service["remedy"]
 
 
 def test_a_time_of_no_site_names_its_zone() -> None:

@@ -56,6 +56,22 @@ def test_hash_is_mosquittos_own() -> None:
     assert credentials.hashed("secret", salt) == golden
 
 
+@pytest.mark.broker
+def test_the_broker_does_not_log_each_of_its_saves(tmp_path: Path) -> None:
+    """It saves every second, which is no news; who comes and goes is told."""
+    with running(tmp_path / "broker", "127.0.0.1") as server:
+        saved, before = tmp_path / "broker" / "mosquitto.db", 0
+        for number in range(2):
+            Client(server.port, session=f"somebody-{number}").publish("patrol/v1/a", b"x")
+            deadline = time.monotonic() + 20
+            while not saved.exists() or saved.stat().st_mtime_ns == before:
+                assert time.monotonic() < deadline, "the broker does not save"
+                time.sleep(0.02)
+            before = saved.stat().st_mtime_ns
+        assert "as somebody-1" in server.log
+        assert "Saving" not in server.log
+
+
 @pytest.mark.parametrize("bad", ["nobody", "a:b", "a:$6$x$y", "a:$7$101$short$short"])
 def test_a_line_the_broker_would_stop_at_is_refused(tmp_path: Path, bad: str) -> None:
     """A password file with a line that Mosquitto cannot read is never written over or handed on."""

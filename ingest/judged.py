@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row
 from devices.ids import Instant
 from rules.promises import Standing, Verdict
 from store import touching
-from store.obligations import overran
+from store.verdicts import overran
 
 
 @dataclass(slots=True)

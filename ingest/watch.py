@@ -6,8 +6,8 @@ later by the clock alone, and the verdict says so.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
@@ -22,18 +22,23 @@ from ingest.ledger import Ledger
 from rules import obligations as rule
 from rules.events import EventState, Notice, follow
 from rules.oddities import unproven
-from rules.promises import Flip, Known, Standing, Verdict
-from store import decisions, obligations
+from rules.plans import Plan
+from rules.promises import Flip, Known, Read, Standing, Verdict
+from store import obligations
 from store.arrivals import STEPPED_MS
 from store.events import HELD, MQTT, raise_notices
-from store.evidence import deciding_reads, reachable
+from store.facts import Page
 from store.owngaps import LOSSES, Cause, OwnGap, close_gap
-from store.spans import excuse_of
+from store.verdicts import flipped, put_off
 
 log = structlog.get_logger()
 
-PAGE = 200
-"""Obligations looked up at once."""
+_Row = Row[*tuple[Any, ...]]
+
+PAGE = 100
+"""Obligations that one transaction judges at most."""
+TOGETHER = 25
+"""Obligations whose facts are asked for at once: so few that little is lost when time is over."""
 PAGE_S = 0.03
 """How long one transaction judges, so that with its commit it stays under 50 ms."""
 GIVE_UP_MS = 60_000
@@ -189,46 +194,67 @@ class Watch:
                 self._on_told()
 
     def _page(self, connection: Connection, until: Instant, *, waited: bool) -> tuple[bool, int]:
+        """Judge a page in one transaction: its facts, the rules, what they say of it.
+
+        Returns whether there may be more, and how many events were written.
+        """
+        enough = monotonic() + PAGE_S
         rows = obligations.awake(connection, until, PAGE)
-        told, enough = 0, monotonic() + PAGE_S
-        for row in rows:
+        looks: list[_Look] = []
+        for look in self._looks(connection, rows, until, waited=waited):
+            looks.append(look)
             if monotonic() > enough:
-                return True, told
+                break
+        told = self._write(connection, looks)
+        return len(rows) == PAGE or len(looks) < len(rows), told
+
+    def _looks(
+        self, connection: Connection, rows: Sequence[_Row], until: Instant, *, waited: bool
+    ) -> Iterator["_Look"]:
+        for begin in range(0, len(rows), TOGETHER):
+            together = rows[begin : begin + TOGETHER]
+            yield from self._together(connection, together, until, waited=waited)
+
+    def _together(
+        self, connection: Connection, rows: Sequence[_Row], until: Instant, *, waited: bool
+    ) -> Iterator["_Look"]:
+        """A look at each row. Whatever a rule raises is that obligation's alone; where the facts of
+        some cannot be had together, each is looked at by itself."""
+        try:
+            page = Page(connection, rows, self._plans, until)
+        except DBAPIError:
+            raise
+        except Exception as error:
+            if len(rows) == 1:
+                self._push_back(connection, rows[0], until, error)
+                return
+            for row in rows:
+                yield from self._together(connection, [row], until, waited=waited)
+            return
+        for row in rows:
             try:
-                verdict, flip, told_of = self._look(connection, row, until, waited=waited)
+                yield self._look(page, row, until, waited=waited)
             except DBAPIError:
                 raise
-            except Exception as error:  # whatever a rule raises is that obligation's alone
-                log.exception("rule.raised", obligation=row.key, error=str(error))
-                obligations.put_off(connection, row, until + PUSH_BACK_MS)
-                continue
-            if flip is None:
-                obligations.put_off(connection, row, verdict.wake)
-            else:
-                told += self._write(connection, row, verdict, told_of[0])
-            told += raise_notices(connection, told_of[1], self._clock.now(), self._channel)
-        return len(rows) == PAGE, told
+            except Exception as error:
+                self._push_back(connection, row, until, error)
 
-    def _look(
-        self, connection: Connection, row: Row[*tuple[Any, ...]], until: Instant, *, waited: bool
-    ) -> tuple[Verdict, Flip | None, tuple[Sequence[Notice], Sequence[Notice]]]:
-        """Derive the verdict again from the facts, and how it differs from the one that holds.
+    def _push_back(
+        self, connection: Connection, row: _Row, until: Instant, error: Exception
+    ) -> None:
+        log.error("rule.raised", obligation=row.key, error=str(error), exc_info=error)
+        put_off(connection, [(row, until + PUSH_BACK_MS)])
 
-        And what is to be told: of the change, and of late reads whose time nobody can vouch for.
-        """
-        promise = self._plans.promise(connection, row)
-        last = obligations.last_verdict(connection, row)
-        # an overdue stretch is ended by the next visit, which may come after due
-        end = max(until + 1, promise.due) if row.kind == "gap" else promise.due
-        siblings = obligations.siblings(connection, row, self._plans)
-        here = deciding_reads(connection, row.site_id, promise, end, marker=until, rivals=siblings)
+    def _look(self, page: Page, row: _Row, until: Instant, *, waited: bool) -> "_Look":
+        """Derive the verdict again from the facts, and how it differs from the one that holds."""
+        facts = page.of(row)
+        promise, last, siblings = facts.promise, facts.last, facts.siblings
         # What came after the marker is looked at behind the next one: only then is all of it here,
         # and its time set right. Half a backlog would raise what its other half takes back.
-        reads = [read for read in here if read.after < until]
+        reads = [read for read in facts.reads if read.after < until]
 
         def could_tell() -> bool:
-            ends = min(promise.due, until + 1)
-            return reachable(connection, row.site_id, promise.opens, ends)
+            return page.reachable(row.site_id, promise.opens, min(promise.due, until + 1))
 
         known = Known(
             marker=until,
@@ -236,44 +262,61 @@ class Watch:
             waited=waited,
             previous=last,
             reachable=bool(reads) or could_tell(),  # without a read it is in doubt anyhow
-            decision=decisions.of_obligation(connection, row.id) or excuse_of(connection, row),
+            decision=facts.decision,
         )
         verdict = rule.settle(promise, reads, known, until)
         if reads and _in_doubt(verdict):
             known = replace(known, reachable=could_tell())
             verdict = rule.settle(promise, reads, known, until)
-        if len(reads) < len(here):
+        if len(reads) < len(facts.reads):
             verdict = replace(verdict, wake=min(until + 1, verdict.wake or until + 1))
         if verdict.wake is not None and verdict.wake <= until:
             raise ValueError(f"to be looked at again at {verdict.wake}, which is past at {until}")
-        odd = rule.unproven(promise, reads, known.siblings)
-        late = [unproven(promise.site, read) for read in odd]
         flip = rule.flip(promise, last, verdict)
-        notices = self._follow(connection, row, flip)
-        if flip is not None and rule.old_news(flip, reads):
-            notices = [replace(one, quiet=one.state is EventState.OPEN) for one in notices]
-        return verdict, flip, (notices, late)
+        odd = rule.unproven(promise, reads, siblings)
+        return _Look(
+            row=row,
+            verdict=verdict,
+            flip=flip,
+            told=() if flip is None else _told(flip, facts.plan, reads),
+            late=[unproven(promise.site, read) for read in odd],
+        )
 
-    def _follow(
-        self, connection: Connection, row: Row[*tuple[Any, ...]], flip: Flip | None
-    ) -> Sequence[Notice]:
-        if flip is None:
-            return ()
-        return follow(flip, self._plans.of(connection, row.plan_version_id))
+    def _write(self, connection: Connection, looks: Sequence["_Look"]) -> int:
+        """Write what was seen, and what of it is told; returns how many events.
 
-    def _write(
-        self,
-        connection: Connection,
-        row: Row[*tuple[Any, ...]],
-        verdict: Verdict,
-        notices: Sequence[Notice],
-    ) -> int:
-        """Write the flip and its events; returns how many events. Another worker may be first."""
+        Where another worker was first its verdict holds, and it has told it.
+        """
         now = self._clock.now()
-        if not obligations.flipped(connection, row, verdict, now):
-            return 0
-        self._judged.saw(connection, row, verdict)
+        flips = [look for look in looks if look.flip is not None]
+        put_off(connection, [(x.row, x.verdict.wake) for x in looks if x.flip is None])
+        taken = flipped(connection, [(look.row, look.verdict) for look in flips], now)
+        notices: list[Notice] = []
+        for look in looks:
+            if look.row.id in taken:
+                self._judged.saw(connection, look.row, look.verdict)
+                notices += look.told
+            notices += look.late
         return raise_notices(connection, notices, now, self._channel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What came of looking at an obligation. `told`: of the change; `late`: of reads that came
+    after due, whose time nobody can vouch for."""
+
+    row: _Row
+    verdict: Verdict
+    flip: Flip | None
+    told: Sequence[Notice]
+    late: Sequence[Notice]
+
+
+def _told(flip: Flip, plan: Plan, reads: Sequence[Read]) -> Sequence[Notice]:
+    notices = follow(flip, plan)
+    if rule.old_news(flip, reads):
+        return [replace(one, quiet=one.state is EventState.OPEN) for one in notices]
+    return notices
 
 
 def _in_doubt(verdict: Verdict) -> bool:

@@ -76,7 +76,7 @@ def timing(
     The clock is set right first, at the moment of sending. Where the record's age then tells
     another time than its `at`, the clock was moved in between, and the age is right.
     """
-    trust, by_ms = _sending(sent, after, before, live)
+    trust, by_ms = sending(sent, after, before, live)
     if sent is None or age is None or trust is Trust.UNPROVEN:
         return Timing(trust=trust, at=at + by_ms, by_ms=by_ms)
     by_age = sent + by_ms - age
@@ -87,8 +87,8 @@ def timing(
     return Timing(trust=Trust.UPTIME, at=by_age, by_ms=by_age - at)
 
 
-def _sending(
-    sent: Instant | None, after: Instant, before: Instant | None, live: Sequence[Live]
+def sending(
+    sent: Instant | None, after: Instant, before: Instant | None, live: Sequence[Live] = ()
 ) -> tuple[Trust, int]:
     """What the clock was at the moment of sending, and how far it must be moved (ms)."""
     if sent is None:

@@ -8,6 +8,7 @@ evidence or a decision has changed that verdict, one `round.amended`.
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from devices.ids import Instant
@@ -96,6 +97,7 @@ def overdue_subject(obligation: Obligation, checkpoint: str, stretch: Stretch) -
     return f"{obligation.site}/{obligation.plan}/{checkpoint}/{utc(stretch.start)}"
 
 
+@lru_cache(maxsize=1_024)  # rounds that fall due together mostly opened together
 def local_time(at: Instant, timezone: str, shape: str = "%Y-%m-%d %H:%M") -> str:
     """`at` on the site's own clock, to the minute, as messages tell it."""
     return (EPOCH + timedelta(milliseconds=at)).astimezone(zone(timezone)).strftime(shape)

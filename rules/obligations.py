@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from devices.ids import Instant
 from rules.judges import JUDGES, Finding, Judge
 from rules.promises import (
@@ -179,7 +181,9 @@ def _bearing(
     stood there, where that is asked, is no visit.
     """
     places = frozenset(obligation.places)
-    here = [read for read in reads if read.checkpoint in places and obligation.proves(read)]
+    here = [read for read in reads if read.checkpoint in places]
+    if obligation.proof:
+        here = [read for read in here if obligation.proves(read)]
     if isinstance(obligation.terms, Gap):
         return [read for read in here if read.at >= obligation.opens]
     rivals = [r for r in siblings if r.key != obligation.key]
@@ -223,7 +227,8 @@ def _counts(read: Read, obligation: Obligation) -> bool:
 
 def _as_it_was(read: Read) -> Read:
     """A read as it was known before due: of its person, too."""
-    return replace(read, person=read.by_tag.then) if read.by_tag and read.told_late else read
+    tag = read.by_tag
+    return structs.replace(read, person=tag.then) if tag and read.told_late else read
 
 
 def _waiting(obligation: Obligation, found: Finding, bearing: Sequence[Read]) -> tuple[str, ...]:
@@ -296,12 +301,12 @@ def unproven(
     obligation: Obligation, reads: Iterable[Read], siblings: tuple[Obligation, ...] = ()
 ) -> tuple[Read, ...]:
     """The reads that came after due and bear on it by a time that nobody can vouch for."""
-    bearing = _bearing(obligation, reads, siblings)
-    return tuple(
+    late = [
         read
-        for read in bearing
+        for read in reads
         if read.after >= obligation.due > read.at and why_waiting(read) is Wait.CLOCK_UNPROVEN
-    )
+    ]
+    return tuple(_bearing(obligation, late, siblings)) if late else ()
 
 
 def _pending(obligation: Obligation, found: Finding, known: Known) -> Verdict:

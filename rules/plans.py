@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
 from devices.ids import Instant
 from rules.calendar import Calendar, Day, DayClass
 from rules.periods import Times
@@ -236,7 +238,7 @@ class Plan:
         """The plan that `to_json` wrote. Raises KeyError, TypeError or ValueError otherwise."""
         days = document["days"]
         read = {
-            "route": tuple(PlanCheckpoint(**checkpoint) for checkpoint in document["route"]),
+            "route": msgspec.convert(document["route"], tuple[PlanCheckpoint, ...]),
             "days": None if days is None else frozenset(map(DayClass, days)),
             "windows": tuple(map(_parsed, document["windows"])),
             "quota": Times.from_json(document["quota"]) if document.get("quota") else None,

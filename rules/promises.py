@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
+from msgspec import Struct
+
 from devices.ids import Instant
 from devices.proofs import Proof
 
@@ -112,6 +114,15 @@ class Round:
     optional: frozenset[str] = frozenset()
     people: int = 1
     apart: int = APART_MS
+    places: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    expected: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """All rounds of a plan share their terms: `Obligation` says what these two are."""
+        places = tuple(dict.fromkeys(self.route))
+        expected = tuple(name for name in places if name not in self.optional)
+        object.__setattr__(self, "places", places)
+        object.__setattr__(self, "expected", expected)
 
     @property
     def plain(self) -> bool:
@@ -164,8 +175,8 @@ class Obligation:
     def expected(self) -> tuple[str, ...]:
         """The checkpoints that are owed, each once, in the order of the route."""
         match self.terms:
-            case Round(route=route, optional=optional):
-                return tuple(name for name in dict.fromkeys(route) if name not in optional)
+            case Round(expected=expected):
+                return expected
             case Gap(checkpoint=checkpoint):
                 return (checkpoint,)
             case Quota(visits=visits):
@@ -175,7 +186,7 @@ class Obligation:
     def places(self) -> tuple[str, ...]:
         """The checkpoints whose reads bear on it: those that are owed, and the optional ones."""
         if isinstance(self.terms, Round):
-            return tuple(dict.fromkeys(self.terms.route))
+            return self.terms.places
         return self.expected
 
     def proves(self, read: "Read") -> bool:
@@ -198,8 +209,7 @@ class ByTag(NamedTuple):
     waits: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(Struct, frozen=True, kw_only=True):
     """One read of a tag at a checkpoint, as a judge sees it.
 
     `at`: when it happened, corrected where the device's clock was; `told_at`: the device's word.

@@ -1,6 +1,6 @@
 """What people decided: an action in the append-only door, and a row by which judges find it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,25 @@ from devices.ids import Instant
 from rules.promises import Decision as Made
 from rules.promises import Do
 from store.entries import NewAction, append_action
-from store.prepared import Prepared
+from store.prepared import Prepared, paged
 from store.tables import Decision, Obligation, table_of
 
 DECISION = table_of(Decision)
 OBLIGATION = table_of(Obligation)
 
 _MADE = (DECISION.c.do, DECISION.c.author, DECISION.c.at, DECISION.c.reason)
-_LATEST = select(*_MADE).order_by(DECISION.c.id.desc()).limit(1)
-_OF_OBLIGATION = Prepared(_LATEST.where(DECISION.c.obligation_id == bindparam("it")))
-_OF_ENTRY = Prepared(_LATEST.where(DECISION.c.entry_id == bindparam("it")))
+_PAGE = paged("page", "obligation")
+_OF_OBLIGATIONS = Prepared(
+    select(_PAGE.c.obligation, *_MADE)
+    .join(DECISION, DECISION.c.obligation_id == _PAGE.c.obligation)
+    .order_by(DECISION.c.id)
+)
+_OF_ENTRY = Prepared(
+    select(*_MADE)
+    .where(DECISION.c.entry_id == bindparam("it"))
+    .order_by(DECISION.c.id.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +71,13 @@ def look_again(connection: Connection, obligation_id: int) -> None:
 
 def of_obligation(connection: Connection, obligation_id: int) -> Made | None:
     """What holds of an obligation."""
-    row = _OF_OBLIGATION.first(connection, it=obligation_id)
-    return None if row is None else _made(row)
+    return of_obligations(connection, [obligation_id]).get(obligation_id)
+
+
+def of_obligations(connection: Connection, obligation_ids: Iterable[int]) -> dict[int, Made]:
+    """What holds of each of a page of obligations, where anything was decided of it."""
+    rows = _OF_OBLIGATIONS.all(connection, page=[(number,) for number in obligation_ids])
+    return {row[0]: _made(row[1:]) for row in rows}  # the latest comes last
 
 
 def of_read(connection: Connection, entry_id: int, identity: str) -> Made | None:

@@ -5,16 +5,16 @@ The revision counts on from the highest of its (kind, subject). A unique key ove
 two writers unable to tell the same change twice.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, select
+from sqlalchemy import Connection, Integer, and_, bindparam, func, select
 
 from devices.ids import Instant
 from rules.events import EventState, Notice, Severity, event_id
 from store.entries import NewAction, append_action
-from store.prepared import Prepared
+from store.prepared import Inserts, Prepared, paged
 from store.silencing import held
 from store.tables import EventRow, Outbox, Site, table_of
 
@@ -46,18 +46,27 @@ class Pending:
     event: Mapping[str, Any]
 
 
-_LATEST = Prepared(
-    select(EVENT)
-    .where(EVENT.c.kind == bindparam("kind"), EVENT.c.subject == bindparam("subject"))
-    .order_by(EVENT.c.revision.desc())
-    .limit(1)
-)
-_SITE_ID = Prepared(select(SITE.c.id).where(SITE.c.slug == bindparam("slug")))
 _COLUMNS = [column.name for column in EVENT.c]
-_RAISE = Prepared(
-    insert(EVENT).returning(EVENT.c.id), columns=[name for name in _COLUMNS if name != "id"]
+_later = EVENT.alias()
+_PAGE = paged("page", "kind", "subject")
+_LATEST = Prepared(
+    select(EVENT).join(
+        _PAGE,
+        and_(
+            EVENT.c.kind == _PAGE.c.kind,
+            EVENT.c.subject == _PAGE.c.subject,
+            EVENT.c.revision
+            == select(func.max(_later.c.revision))
+            .where(_later.c.kind == _PAGE.c.kind, _later.c.subject == _PAGE.c.subject)
+            .correlate(_PAGE)
+            .scalar_subquery(),
+        ),
+    )
 )
-_TELL = Prepared(insert(OUTBOX), columns=("channel", "rank", "event_row"))
+_SITES = paged("page", "slug")
+_SITE_IDS = Prepared(select(SITE.c.slug, SITE.c.id).join(_SITES, SITE.c.slug == _SITES.c.slug))
+_RAISE = Inserts(EVENT, _COLUMNS)
+_TELL = Inserts(OUTBOX, ("channel", "rank", "event_row"))
 
 
 def raise_notices(
@@ -68,30 +77,34 @@ def raise_notices(
     Returns how many were written. A notice that says what its event already says is nothing new;
     one that opens an acknowledged event again leaves it acknowledged.
     """
-    written = 0
-    for notice in notices:
-        latest = _latest(connection, notice.kind, notice.subject)
-        state, data = _next_state(latest, notice), _next_data(latest, notice)
-        if latest is not None and (state, data) == (latest["state"], latest["data"]):
+    page = list(notices)
+    if not page:
+        return 0
+    latest = _latest(connection, {(notice.kind.value, notice.subject) for notice in page})
+    sites = _site_ids(connection, {notice.site for notice in page if notice.site is not None})
+    new: list[tuple[dict[str, Any], str | None]] = []
+    for notice in page:
+        event = (notice.kind.value, notice.subject)
+        last = latest.get(event)
+        state, data = _next_state(last, notice), _next_data(last, notice)
+        if last is not None and (state, data) == (last["state"], last["data"]):
             continue
-        _write(
-            connection,
-            {
-                "kind": notice.kind,
-                "severity": notice.severity,
-                "site_id": _site_id(connection, notice.site),
-                "subject": notice.subject,
-                "at": notice.at,
-                "raised_at": now,
-                "revision": 1 if latest is None else latest["revision"] + 1,
-                "state": state,
-                "message": {"zh": notice.message_zh, "en": notice.message_en},
-                "data": data,
-            },
-            None if notice.quiet else channel,
-        )
-        written += 1
-    return written
+        revision: dict[str, Any] = {
+            "kind": notice.kind.value,
+            "severity": notice.severity.value,
+            "site_id": None if notice.site is None else sites[notice.site],
+            "subject": notice.subject,
+            "at": notice.at,
+            "raised_at": now,
+            "revision": 1 if last is None else last["revision"] + 1,
+            "state": state,
+            "message": {"zh": notice.message_zh, "en": notice.message_en},
+            "data": data,
+        }
+        latest[event] = revision
+        new.append((revision, None if notice.quiet else channel))
+    _write(connection, new)
+    return len(new)
 
 
 def open_events(connection: Connection, kind: str) -> dict[str, Instant]:
@@ -119,8 +132,9 @@ def acknowledge(
     asked = connection.execute(select(EVENT).where(EVENT.c.event_id == id_)).mappings().first()
     if asked is None:
         raise UnknownEvent(f"no event has the id {id_!r}: copy it from `gridbeat event list`")
-    latest = _latest(connection, asked["kind"], asked["subject"])
-    if latest is None or latest["state"] == EventState.RESOLVED:
+    event = (asked["kind"], asked["subject"])
+    latest = _latest(connection, {event})[event]
+    if latest["state"] == EventState.RESOLVED:
         raise EventResolved(
             f"{asked['kind']} of {asked['subject']} is resolved; nothing is left to acknowledge"
         )
@@ -130,16 +144,14 @@ def acknowledge(
     )
     columns = ("kind", "severity", "site_id", "subject", "at", "message")
     taken = {"by": author, "at": now, "note": note}
-    return _write(
-        connection,
-        {name: latest[name] for name in columns}
-        | {
-            "raised_at": now,
-            "revision": latest["revision"] + 1,
-            "state": EventState.ACKNOWLEDGED.value,
-            "data": {**latest["data"], ACKNOWLEDGED: taken},
-        },
-    )
+    revision = {name: latest[name] for name in columns} | {
+        "raised_at": now,
+        "revision": latest["revision"] + 1,
+        "state": EventState.ACKNOWLEDGED.value,
+        "data": {**latest["data"], ACKNOWLEDGED: taken},
+    }
+    _write(connection, [(revision, MQTT)])
+    return revision
 
 
 def pending(
@@ -182,9 +194,13 @@ def outbox_depth(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(OUTBOX)).scalar_one()
 
 
-def _latest(connection: Connection, kind: str, subject: str) -> Mapping[str, Any] | None:
-    found = _LATEST.first(connection, kind=kind, subject=subject)
-    return None if found is None else dict(zip(_COLUMNS, found, strict=True))
+def _latest(
+    connection: Connection, events: set[tuple[str, str]]
+) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """The revision that holds of each (kind, subject) that has any."""
+    rows = _LATEST.all(connection, page=list(events))
+    found = (dict(zip(_COLUMNS, row, strict=True)) for row in rows)
+    return {(event["kind"], event["subject"]): event for event in found}
 
 
 def _next_state(latest: Mapping[str, Any] | None, notice: Notice) -> str:
@@ -200,21 +216,37 @@ def _next_data(latest: Mapping[str, Any] | None, notice: Notice) -> dict[str, An
     return {**notice.data, **{key: taken[key] for key in (ACKNOWLEDGED,) if key in taken}}
 
 
-def _site_id(connection: Connection, slug: str | None) -> int | None:
-    if slug is None:
-        return None
-    found = _SITE_ID.first(connection, slug=slug)
-    if found is None:
+def _site_ids(connection: Connection, slugs: set[str]) -> dict[str, int]:
+    found: dict[str, int] = dict(_SITE_IDS.all(connection, page=[(slug,) for slug in slugs]))
+    for slug in slugs - found.keys():
         raise LookupError(f"the ledger has no site {slug}")
-    return int(found[0])
+    return found
 
 
-def _write(
-    connection: Connection, values: dict[str, Any], channel: str | None = MQTT
-) -> Mapping[str, Any]:
-    values["event_id"] = event_id(values["kind"], values["subject"], values["revision"])
-    ((row,),) = _RAISE.all(connection, **values)
-    if channel is not None:
-        rank = RANKS[Severity(values["severity"])]
-        _TELL.run(connection, channel=channel, rank=rank, event_row=row)
-    return {"id": row, **values}
+def _write(connection: Connection, revisions: Sequence[tuple[dict[str, Any], str | None]]) -> None:
+    """Write revisions of events, and that they are to be told on their channels.
+
+    Each gets its `id` and `event_id`. None: told on no channel.
+    """
+    first = _next_id(connection)
+    for number, (values, _) in enumerate(revisions, first):
+        values["id"] = number
+        values["event_id"] = event_id(values["kind"], values["subject"], values["revision"])
+    _RAISE.write(connection, [[values[name] for name in _COLUMNS] for values, _ in revisions])
+    _TELL.write(
+        connection,
+        [
+            (channel, RANKS[Severity(values["severity"])], values["id"])
+            for values, channel in revisions
+            if channel is not None
+        ],
+    )
+
+
+def _next_id(connection: Connection) -> int:
+    """Above every event's; stays so while the caller holds its write transaction."""
+    ((last,),) = _LAST_ID.all(connection)
+    return (last or 0) + 1
+
+
+_LAST_ID = Prepared(select(func.max(EVENT.c.id)))

@@ -1,18 +1,18 @@
 """What bears on an obligation: the reads of its site and window, and who could have told more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select, tuple_
 
 from devices.ids import Identity, Instant
-from rules.clocks import timing
-from rules.promises import ByTag, Decision, Do, Obligation, Quota, Read, Round, Trust
+from rules.clocks import sending
+from rules.promises import ByTag, Decision, Do, Gap, Obligation, Quota, Read, Round, Trust
 from store.decisions import of_read
 from store.entries import EntryKind, ViaCode
 from store.holdings import TOLD, Rounds, Tag, tags_before
-from store.prepared import Prepared
+from store.prepared import Prepared, paged
 from store.presence import anything_arrived, reachable_through
 from store.tables import (
     Arrival,
@@ -72,30 +72,44 @@ _ANYWHERE = (
     .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
     .outerjoin(TAP, TAP.c.entry_id == ENTRY.c.id)
 )
-_AS_TOLD = (
-    select(*_COLUMNS)
-    .select_from(_JOINED)
-    .where(
-        ENTRY.c.site_id == bindparam("site"),
-        ENTRY.c.at >= bindparam("since"),
-        ENTRY.c.at < bindparam("until"),
-        ENTRY.c.kind == EntryKind.CHECKIN.value,
-        CORRECTION.c.entry_id.is_(None),
-    )
-)
-_CORRECTED = (
-    select(*_COLUMNS)
-    .select_from(_JOINED)
-    .where(
-        CORRECTION.c.site_id == bindparam("site"),
-        CORRECTION.c.at >= bindparam("since"),
-        CORRECTION.c.at < bindparam("until"),
-        ENTRY.c.kind == EntryKind.CHECKIN.value,
-    )
-)
 
 
+def _as_told(site: Any, since: Any, until: Any) -> Any:
+    """The check-ins of a site in [since, until), by the device's clock, that nobody corrected."""
+    return (
+        select(*_COLUMNS)
+        .select_from(_JOINED)
+        .where(
+            ENTRY.c.site_id == site,
+            ENTRY.c.at >= since,
+            ENTRY.c.at < until,
+            ENTRY.c.kind == EntryKind.CHECKIN.value,
+            CORRECTION.c.entry_id.is_(None),
+        )
+    )
+
+
+def _corrected(site: Any, since: Any, until: Any) -> Any:
+    """Those of which a third time lies there."""
+    return (
+        select(*_COLUMNS)
+        .select_from(_JOINED)
+        .where(
+            CORRECTION.c.site_id == site,
+            CORRECTION.c.at >= since,
+            CORRECTION.c.at < until,
+            ENTRY.c.kind == EntryKind.CHECKIN.value,
+        )
+    )
+
+
+_ONE: tuple[Any, Any, Any] = (bindparam("site"), bindparam("since"), bindparam("until"))
+_AS_TOLD, _CORRECTED = _as_told(*_ONE), _corrected(*_ONE)
 _READS = (Prepared(_AS_TOLD), Prepared(_CORRECTED))
+_PAGE = paged("page", "id", "site", "since", "until")
+_SPAN = (_PAGE.c.site, _PAGE.c.since, _PAGE.c.until)
+_AS_TOLD_ON_PAGE = Prepared(_as_told(*_SPAN).add_columns(_PAGE.c.id))
+_CORRECTED_ON_PAGE = Prepared(_corrected(*_SPAN).add_columns(_PAGE.c.id))
 
 
 def reads_for(
@@ -140,14 +154,10 @@ def deciding_reads(
     begins or ends: the others could only be later ones of the same visit.
     """
     since = promise.opens - promise.early
-    count = _MANY.first(connection, site=site_id, since=since, until=until)
+    ((_, heard),) = _MANY.all(connection, page=[(0, site_id, since, until)])
     plain = isinstance(promise.terms, Round) and promise.terms.plain and not promise.proof
-    if not plain or count is None or count[0] <= DENSE * len(promise.places):
+    if not plain or heard <= DENSE * len(promise.places):
         return reads_for(connection, site_id, promise, until)
-    since = promise.opens - promise.early
-    ends = {
-        end for r in (promise, *rivals) for end in (r.opens - r.early, r.opens, r.closes, r.due)
-    }
     ends = {
         end
         for owed in (promise, *rivals)
@@ -161,13 +171,47 @@ def deciding_reads(
     return [_read(connection, row, promise.due, None) for row in rows]
 
 
+class Asked(NamedTuple):
+    """Whose reads are asked for: those of a site in `[opens - early, until)`."""
+
+    site_id: int
+    promise: Obligation
+    until: Instant
+
+
+def few_reads(connection: Connection, page: Mapping[int, Asked]) -> dict[int, list[Read]]:
+    """`reads_for` each of a page of obligations; of those with many reads, or of which more has to
+    be known than their reads, nothing."""
+    spans = [
+        (number, asked.site_id, asked.promise.opens - asked.promise.early, asked.until)
+        for number, asked in page.items()
+        if isinstance(asked.promise.terms, Gap)
+        or (isinstance(asked.promise.terms, Round) and asked.promise.terms.people <= 1)
+    ]
+    heard: dict[int, int] = dict(_MANY.all(connection, page=spans))
+    few = [span for span in spans if heard[span[0]] <= FEW]
+    found: dict[int, list[Read]] = {number: [] for number, *_ in few}
+    told = _AS_TOLD_ON_PAGE.all(connection, page=[span for span in few if heard[span[0]]])
+    for *row, number in (*told, *_CORRECTED_ON_PAGE.all(connection, page=few)):
+        found[number].append(_read(connection, row, page[number].promise.due, None))
+    return found
+
+
+FEW = 50
+"""Reads of an obligation that are taken together with those of others."""
 DENSE = 4
 """Reads for each checkpoint of a round, above which only the deciding ones are taken."""
 _MANY = Prepared(
-    select(func.count()).where(
-        ENTRY.c.site_id == bindparam("site"),
-        ENTRY.c.at >= bindparam("since"),
-        ENTRY.c.at < bindparam("until"),
+    select(
+        _PAGE.c.id,
+        select(func.count())
+        .where(
+            ENTRY.c.site_id == _PAGE.c.site,
+            ENTRY.c.at >= _PAGE.c.since,
+            ENTRY.c.at < _PAGE.c.until,
+        )
+        .correlate(_PAGE)
+        .scalar_subquery(),
     )
 )
 _FIRST = (
@@ -236,7 +280,7 @@ def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Roun
         person=person,
         at=at,
         told_at=told_at,
-        trust=trust_of(how, told_at, sent, after, before, via),
+        trust=trust_of(how, sent, after, before, via),
         after=after,
         received_at=received_at,
         cut_off=late and not anything_arrived(connection, device_id, at, due),
@@ -279,14 +323,13 @@ def _tag_counts(
 ) -> bool:
     if decision is not None:
         return decision.do is Do.ACCEPT
-    trust = trust_of(tag.how, tag.told_at, tag.sent, tag.after, tag.before, tag.via)
+    trust = trust_of(tag.how, tag.sent, tag.after, tag.before, tag.via)
     vouched = trust in (Trust.TRUSTED, Trust.UPTIME)
     return vouched and not anything_arrived(connection, device_id, tag.at, due)
 
 
 def trust_of(
     how: str | None,
-    at: Instant,
     sent: Instant | None,
     after: Instant,
     before: Instant | None,
@@ -300,7 +343,7 @@ def trust_of(
         return Trust(how)
     if sent is None and via == ViaCode.IMPORT.value:
         return Trust.IMPORTED
-    found = timing(at, sent, after, before).trust
+    found, _ = sending(sent, after, before)
     return found if found is Trust.TRUSTED else Trust.UNPROVEN
 
 

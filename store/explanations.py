@@ -16,8 +16,9 @@ from store.calendars import calendar_of, version_of
 from store.entries import ENTRY, time_source
 from store.evidence import ARRIVAL, CORRECTION, DEVICE, PERSON, reads_for
 from store.marks import marks_of
-from store.obligations import OBLIGATION, SITE, VERDICT, VERSION, Plans, siblings
+from store.obligations import OBLIGATION, SITE, VERSION, Plans, siblings
 from store.spans import SpanRow, substitutions
+from store.verdicts import VERDICT
 
 AROUND_MS = 3_600_000
 """Reads this much before and after the window are told too: they are what people argue about."""

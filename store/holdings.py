@@ -163,7 +163,7 @@ class HolderBook:
         """Whose a read is that says nothing itself, and whether that is sure."""
         device_id = row.device_id or 0
         if device_id not in self._last:
-            self._last[device_id] = _LAST.first(connection, device=device_id)  # type: ignore[assignment]
+            self._last[device_id] = _LAST.first(connection, device=device_id)
         last = self._last[device_id]
         if last is None:
             return None, True

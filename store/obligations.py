@@ -12,12 +12,13 @@ import structlog
 from sqlalchemy import (
     Connection,
     Row,
-    bindparam,
+    and_,
     case,
     delete,
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -27,10 +28,10 @@ from rules.calendar import Calendar
 from rules.periods import LONGEST_DAYS
 from rules.plans import Plan, owed
 from rules.profiles import Profile, on_days, under
-from rules.promises import Gap, Quota, Round, Terms, Verdict
+from rules.promises import Gap, Quota, Round, Terms
 from rules.promises import Obligation as Promise
 from store.calendars import Tables, version_id
-from store.prepared import Prepared
+from store.prepared import Prepared, paged
 from store.profiles import Profiles
 from store.tables import (
     Checkpoint,
@@ -39,7 +40,6 @@ from store.tables import (
     PlanVersion,
     ProfiledPlan,
     Site,
-    VerdictRow,
     table_of,
 )
 from store.tables import Plan as PlanTable
@@ -47,7 +47,6 @@ from store.tables import Plan as PlanTable
 log = structlog.get_logger()
 
 OBLIGATION = table_of(Obligation)
-VERDICT = table_of(VerdictRow)
 VERSION = table_of(PlanVersion)
 PERSON = table_of(Person)
 PROFILED = table_of(ProfiledPlan)
@@ -326,24 +325,40 @@ def awake(
     return list(connection.execute(query))
 
 
+_Snapshot = tuple[Plan, Terms | None]
+"""A plan, and what each of its obligations owes; None where each checkpoint has its own."""
+
+
 class Plans:
     """Plan snapshots, parsed once. They never change; `REMEMBERED` of them are kept at most."""
 
     def __init__(self) -> None:
-        self._plans: dict[tuple[Prepared, int], Plan] = {}
+        self._plans: dict[tuple[Prepared, int], _Snapshot] = {}
+
+    def load(self, connection: Connection, rows: Iterable["Row[*tuple[Any, ...]]"]) -> None:
+        """Read what a page of obligations will ask for, and is not known yet, at once."""
+        asked: dict[Prepared, set[int]] = {_VERSION_TERMS: set(), _PROFILED_TERMS: set()}
+        for row in rows:
+            asked[_VERSION_TERMS].add(row.plan_version_id)
+            if row.profiled_id is not None:
+                asked[_PROFILED_TERMS].add(row.profiled_id)
+        for terms, numbers in asked.items():
+            new = [(number,) for number in numbers if (terms, number) not in self._plans]
+            if new:
+                self._read(connection, terms, new)
 
     def of(self, connection: Connection, version_id: int) -> Plan:
         """The plan as it stood in that version."""
-        return self._snapshot(connection, _VERSION_TERMS, version_id)
+        return self._snapshot(connection, _VERSION_TERMS, version_id)[0]
 
-    def promise(self, connection: Connection, row: "Row[*tuple[Any, ...]] | _Sibling") -> Promise:
+    def promise(self, connection: Connection, row: "Row[*tuple[Any, ...]] | Sibling") -> Promise:
         """The obligation a row of the table stands for, as the rules know it."""
-        plan = self.owed_by(connection, row)
+        plan, terms = self._owed_by(connection, row)
         return Promise(
             key=row.key,
             site=plan.site,
             plan=plan.slug,
-            terms=_terms(plan, row.key),
+            terms=terms or _gap(plan, row.key),
             opens=row.opens,
             closes=row.closes,
             due=row.due,
@@ -353,27 +368,34 @@ class Plans:
             proof=plan.proof,
         )
 
-    def owed_by(self, connection: Connection, row: "Row[*tuple[Any, ...]] | _Sibling") -> Plan:
+    def owed_by(self, connection: Connection, row: "Row[*tuple[Any, ...]] | Sibling") -> Plan:
         """The plan as it was for one obligation, with the special periods that held for it."""
+        return self._owed_by(connection, row)[0]
+
+    def _owed_by(self, connection: Connection, row: "Row[*tuple[Any, ...]] | Sibling") -> _Snapshot:
         if row.profiled_id is None:
-            return self.of(connection, row.plan_version_id)
+            return self._snapshot(connection, _VERSION_TERMS, row.plan_version_id)
         return self._snapshot(connection, _PROFILED_TERMS, row.profiled_id)
 
-    def _snapshot(self, connection: Connection, terms: Prepared, number: int) -> Plan:
-        plan = self._plans.get((terms, number))
-        if plan is None:
-            found = terms.first(connection, it=number)
-            if found is None:
-                raise LookupError(f"the ledger has no snapshot {number} of a plan")
-            if len(self._plans) >= REMEMBERED:
-                self._plans.clear()
-            plan = self._plans[terms, number] = Plan.from_json(found[0])
-        return plan
+    def _snapshot(self, connection: Connection, terms: Prepared, number: int) -> _Snapshot:
+        if (terms, number) not in self._plans:
+            self._read(connection, terms, [(number,)])
+        found = self._plans.get((terms, number))
+        if found is None:
+            raise LookupError(f"the ledger has no snapshot {number} of a plan")
+        return found
+
+    def _read(self, connection: Connection, terms: Prepared, page: list[tuple[int]]) -> None:
+        if len(self._plans) + len(page) > REMEMBERED:
+            self._plans.clear()
+        for number, document in terms.all(connection, page=page):
+            plan = Plan.from_json(document)
+            self._plans[terms, number] = plan, None if plan.every else plan.terms()[0]
 
 
-def _terms(plan: Plan, key: str) -> Terms:
+def _gap(plan: Plan, key: str) -> Gap:
     if plan.every is None:
-        return plan.terms()[0]
+        raise ValueError(f"{key} is owed by a plan without `every`")
     return Gap(checkpoint=key.rpartition("/")[2], every=plan.every, grace=plan.grace)
 
 
@@ -381,21 +403,26 @@ def siblings(
     connection: Connection, row: Row[*tuple[Any, ...]], plans: Plans
 ) -> tuple[Promise, ...]:
     """The other rounds of the same plan that a read within this one might serve instead."""
-    early = plans.of(connection, row.plan_version_id).early
-    others = _SIBLINGS.all(
-        connection,
-        it=row.id,
-        site=row.site_id,
-        plan=row.plan_id,
-        kind="quota" if row.kind == "quota" else "round",
-        since=row.opens - LONGEST[row.kind],
-        begins=row.opens - early,
-        ends=row.due + early,
-    )
-    return tuple(plans.promise(connection, _Sibling(*other)) for other in others)
+    rows = siblings_of(connection, [row], plans).get(row.id, ())
+    return tuple(plans.promise(connection, other) for other in rows)
 
 
-class _Sibling(NamedTuple):
+def siblings_of(
+    connection: Connection, rows: Iterable[Row[*tuple[Any, ...]]], plans: Plans
+) -> dict[int, list["Sibling"]]:
+    """The same for each of a page of obligations that has any, by its id."""
+    page = []
+    for row in rows:
+        early = plans.of(connection, row.plan_version_id).early
+        span = (row.opens - LONGEST[row.kind], row.opens - early, row.due + early)
+        page.append((row.id, row.site_id, row.plan_id, row.kind == "quota", *span))
+    found: dict[int, list[Sibling]] = {}
+    for obligation, *other in _SIBLINGS.all(connection, page=page):
+        found.setdefault(obligation, []).append(Sibling(*other))
+    return found
+
+
+class Sibling(NamedTuple):
     """What of a row of the table says what it owes, and when."""
 
     key: str
@@ -407,91 +434,25 @@ class _Sibling(NamedTuple):
     profiled_id: int | None
 
 
+_PAGE = paged("page", "id", "site", "plan", "quota", "since", "begins", "ends")
 _SIBLINGS = Prepared(
-    select(*(OBLIGATION.c[name] for name in _Sibling._fields)).where(
-        OBLIGATION.c.site_id == bindparam("site"),
-        OBLIGATION.c.opens > bindparam("since"),
-        OBLIGATION.c.opens < bindparam("ends"),
-        OBLIGATION.c.due > bindparam("begins"),
-        OBLIGATION.c.plan_id == bindparam("plan"),
-        OBLIGATION.c.kind == bindparam("kind"),
-        OBLIGATION.c.id != bindparam("it"),
+    select(_PAGE.c.id, *(OBLIGATION.c[name] for name in Sibling._fields)).join(
+        OBLIGATION,
+        and_(
+            OBLIGATION.c.site_id == _PAGE.c.site,
+            OBLIGATION.c.opens > _PAGE.c.since,
+            OBLIGATION.c.opens < _PAGE.c.ends,
+            OBLIGATION.c.due > _PAGE.c.begins,
+            OBLIGATION.c.plan_id == _PAGE.c.plan,
+            OBLIGATION.c.kind == case((_PAGE.c.quota, text("'quota'")), else_=text("'round'")),
+            OBLIGATION.c.id != _PAGE.c.id,
+        ),
     )
 )
-_VERSION_TERMS = Prepared(select(VERSION.c.terms).where(VERSION.c.id == bindparam("it")))
-_PROFILED_TERMS = Prepared(select(PROFILED.c.terms).where(PROFILED.c.id == bindparam("it")))
-
-
-# Verdicts -----------------------------------------------------------------------------------------
-
-
-def last_verdict(connection: Connection, row: Row[*tuple[Any, ...]]) -> Verdict | None:
-    """The verdict that holds, or None while none was given."""
-    if row.revision == 0:
-        return None
-    found = _DOCUMENT.first(connection, it=row.id, revision=row.revision)
-    if found is None:
-        raise LookupError(f"the ledger has no revision {row.revision} of {row.key}")
-    return Verdict.from_json(found[0])
-
-
-def put_off(connection: Connection, row: Row[*tuple[Any, ...]], wake: Instant | None) -> None:
-    """Look again at `wake`; nothing was said."""
-    _PUT_OFF.run(connection, it=row.id, found=row.revision, wake=wake)
-
-
-def flipped(
-    connection: Connection, row: Row[*tuple[Any, ...]], verdict: Verdict, now: Instant
-) -> bool:
-    """Write a verdict as the obligation's next revision; False when another worker was first."""
-    taken = _FLIP.run(
-        connection,
-        it=row.id,
-        found=row.revision,
-        revision=row.revision + 1,
-        standing=verdict.standing.value,
-        visited=sum(verdict.visits.values()) if row.kind == "quota" else len(verdict.visited),
-        waiting=len(verdict.waiting),
-        wake=verdict.wake,
-        alarm=any(stretch.ended_at is None for stretch in verdict.stretches),
-        overran=overran(verdict, row.due),
-    )
-    if taken == 0:
-        return False
-    _ADD.run(
-        connection,
-        obligation_id=row.id,
-        revision=row.revision + 1,
-        standing=verdict.standing.value,
-        at=verdict.at,
-        judged_at=now,
-        reason=verdict.reason.value,
-        missing=list(verdict.missing),
-        late=list(verdict.late),
-        document=verdict.to_json(),
-    )
-    return True
-
-
-def overran(verdict: Verdict, due: Instant) -> Instant | None:
-    """When a visit ended the stretch that outlived its window; None where none did."""
-    end = verdict.stretches[-1].ended_at if verdict.stretches else None
-    return end if end is not None and end >= due else None
-
-
-_DOCUMENT = Prepared(
-    select(VERDICT.c.document).where(
-        VERDICT.c.obligation_id == bindparam("it"), VERDICT.c.revision == bindparam("revision")
-    )
+_SNAPSHOTS = paged("page", "id")
+_VERSION_TERMS = Prepared(
+    select(VERSION.c.id, VERSION.c.terms).join(_SNAPSHOTS, VERSION.c.id == _SNAPSHOTS.c.id)
 )
-_AS_FOUND = update(OBLIGATION).where(
-    OBLIGATION.c.id == bindparam("it"), OBLIGATION.c.revision == bindparam("found")
-)
-_PUT_OFF = Prepared(_AS_FOUND, columns=("wake",))
-_FLIP = Prepared(
-    _AS_FOUND,
-    columns=("revision", "standing", "visited", "waiting", "wake", "alarm", "overran"),
-)
-_ADD = Prepared(
-    insert(VERDICT), columns=[column.name for column in VERDICT.c if column.name != "id"]
+_PROFILED_TERMS = Prepared(
+    select(PROFILED.c.id, PROFILED.c.terms).join(_SNAPSHOTS, PROFILED.c.id == _SNAPSHOTS.c.id)
 )

@@ -5,14 +5,41 @@ compiled here is the same statement, with the same types; only its machinery is 
 """
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection
+import msgspec
+from sqlalchemy import (
+    CTE,
+    JSON,
+    Connection,
+    Table,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 DIALECT = sqlite.dialect(paramstyle="named")
+
+
+def paged(name: str, *columns: str) -> CTE:
+    """A page of rows as a table: one question for all of them, not one for each.
+
+    A `Prepared` statement that reads from it takes the rows as its parameter `name`, each a
+    sequence in the order of `columns`.
+    """
+    each = func.json_each(bindparam(name, type_=JSON)).table_valued("value")
+    values = (
+        func.json_extract(each.c.value, literal_column(f"'$[{place}]'"))
+        for place in range(len(columns))
+    )
+    named = (value.label(column) for value, column in zip(values, columns, strict=True))
+    # Taken apart once, not again for each row that it is joined with.
+    return select(*named).cte(name).prefix_with("MATERIALIZED")
 
 
 class Prepared:
@@ -41,14 +68,14 @@ class Prepared:
             if (turn := _reads(column.type))
         ]
 
-    def all(self, connection: Connection, **values: Any) -> list[Sequence[Any]]:
+    def all(self, connection: Connection, **values: Any) -> list[tuple[Any, ...]]:
         """Every row."""
-        rows = self._run(connection, values).fetchall()
+        rows: list[tuple[Any, ...]] = self._run(connection, values).fetchall()
         return [self._read(row) for row in rows] if self._from else rows
 
-    def first(self, connection: Connection, **values: Any) -> Sequence[Any] | None:
+    def first(self, connection: Connection, **values: Any) -> tuple[Any, ...] | None:
         """The first row, or None."""
-        row = self._run(connection, values).fetchone()
+        row: tuple[Any, ...] | None = self._run(connection, values).fetchone()
         return row if row is None else self._read(row)
 
     def run(self, connection: Connection, **values: Any) -> int:
@@ -78,20 +105,83 @@ class Prepared:
             raise DBAPIError.instance(self._sql, given, error, sqlite3.Error) from error
         return cursor
 
-    def _read(self, row: Sequence[Any]) -> Sequence[Any]:
+    def _read(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         if not self._from:
             return row
         read = list(row)
         for index, turn in self._from:
             read[index] = turn(read[index])
-        return read
+        return tuple(read)
+
+
+class Inserts:
+    """Rows that go into a table together, `SIZES` of them in one statement.
+
+    The driver lets go of the interpreter once a statement: row by row, a page would have to ask for
+    it back from the event loop as often as it has rows.
+    """
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        self._into = [
+            (place, turn)
+            for place, column in enumerate(columns)
+            if (turn := _writes(table.c[column].type))
+        ]
+        row = f"({', '.join('?' * len(columns))})"
+        into = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "  # noqa: S608  (our own names)
+        self._sql = {size: into + ", ".join([row] * size) for size in SIZES}
+
+    def write(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert `rows`, each in the order of the columns. Raises what SQLAlchemy raises."""
+        driver: Any = connection.connection.driver_connection
+        turned = [self._turned(row) for row in rows]
+        for begin, size in _pieces(len(turned)):
+            sql, values = self._sql[size], tuple(chain.from_iterable(turned[begin : begin + size]))
+            try:
+                driver.execute(sql, values)
+            except sqlite3.Error as error:
+                raise DBAPIError.instance(sql, values, error, sqlite3.Error) from error
+
+    def _turned(self, row: Sequence[Any]) -> Sequence[Any]:
+        turned = list(row)
+        for place, turn in self._into:
+            turned[place] = turn(turned[place])
+        return turned
+
+
+SIZES = (50, 10, 1)
+
+
+def _pieces(rows: int) -> Iterator[tuple[int, int]]:
+    """Where each piece begins, and its size."""
+    begin = 0
+    for size in SIZES:
+        while rows - begin >= size:
+            yield begin, size
+            begin += size
+
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def _written(value: Any) -> str | None:
+    return None if value is None else _encode(value).decode()
+
+
+def _read(value: str | None) -> Any:
+    return None if value is None else _decode(value)
 
 
 def _writes(kind: Any) -> Callable[[Any], Any] | None:
+    if isinstance(kind, JSON):
+        return _written
     found: Callable[[Any], Any] | None = kind.dialect_impl(DIALECT).bind_processor(DIALECT)
     return found
 
 
 def _reads(kind: Any) -> Callable[[Any], Any] | None:
+    if isinstance(kind, JSON):
+        return _read
     found: Callable[[Any], Any] | None = kind.dialect_impl(DIALECT).result_processor(DIALECT, None)
     return found

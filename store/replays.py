@@ -147,7 +147,7 @@ def _changes(
 
 
 def _tapped(row: Row[Any]) -> Tapped:
-    trust = trust_of(row.how, row.told_at, row.sent, row.after, row.before)
+    trust = trust_of(row.how, row.sent, row.after, row.before)
     return Tapped(
         read=Seen(
             identity=_identity(row),

@@ -4,16 +4,16 @@ Each has an end, an author and a reason, is an action in the append-only door, a
 is found. Spans are [since, until).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, insert, or_, select, update
 
 from devices.ids import Instant
 from rules.promises import Decision, Do
 from store.entries import NewAction, append_action
-from store.prepared import Prepared
+from store.prepared import Prepared, paged
 from store.tables import Excuse, Obligation, Person, Plan, Silence, Site, Substitution, table_of
 
 EXCUSE = table_of(Excuse)
@@ -67,23 +67,33 @@ def excuse(
 
 def excuse_of(connection: Connection, row: Row[*tuple[Any, ...]]) -> Decision | None:
     """The excuse that covers an obligation, the one given first, as a decision about it."""
-    found = _EXCUSE_OF.first(connection, site=row.site_id, plan=row.plan_id, opens=row.opens)
-    if found is None:
-        return None
-    author, made_at, reason = found
-    return Decision(do=Do.EXCUSE, author=author, at=made_at, reason=reason)
+    return excuses_of(connection, [row]).get(row.id)
 
 
-_EXCUSE_OF = Prepared(
-    select(EXCUSE.c.author, EXCUSE.c.made_at, EXCUSE.c.reason)
-    .where(
-        EXCUSE.c.site_id == bindparam("site"),
-        EXCUSE.c.until > bindparam("opens"),
-        EXCUSE.c.since <= bindparam("opens"),
-        or_(EXCUSE.c.plan_id.is_(None), EXCUSE.c.plan_id == bindparam("plan")),
+def excuses_of(
+    connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]]
+) -> dict[int, Decision]:
+    """The same for each of a page of obligations that any excuse covers, by its id."""
+    page = [(row.id, row.site_id, row.plan_id, row.opens) for row in rows]
+    return {
+        obligation: Decision(do=Do.EXCUSE, author=author, at=made_at, reason=reason)
+        for obligation, author, made_at, reason in _EXCUSES_OF.all(connection, page=page)
+    }
+
+
+_PAGE = paged("page", "obligation", "site", "plan", "opens")
+_EXCUSES_OF = Prepared(
+    select(_PAGE.c.obligation, EXCUSE.c.author, EXCUSE.c.made_at, EXCUSE.c.reason)
+    .join(
+        EXCUSE,
+        and_(
+            EXCUSE.c.site_id == _PAGE.c.site,
+            EXCUSE.c.until > _PAGE.c.opens,
+            EXCUSE.c.since <= _PAGE.c.opens,
+            or_(EXCUSE.c.plan_id.is_(None), EXCUSE.c.plan_id == _PAGE.c.plan),
+        ),
     )
-    .order_by(EXCUSE.c.id)
-    .limit(1)
+    .order_by(EXCUSE.c.id.desc())  # of several the one given first comes last, and holds
 )
 
 

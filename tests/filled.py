@@ -26,6 +26,7 @@ from store.hazards import take_step
 from store.listings import CHECKPOINT, DEVICE, PERSON, SITE
 from store.presence import PresenceBook
 from store.quarantine import QuarantineBook, Suspect
+from store.verdicts import flipped
 from tests.blank import blank
 
 REGISTRY = """\
@@ -192,7 +193,7 @@ def _judge(connection: Connection) -> None:
         changed = flip(promise, None, verdict)
         if changed is None:
             continue
-        obligations.flipped(connection, row, verdict, promise.due + 20)
+        flipped(connection, [(row, verdict)], promise.due + 20)
         plan = plans.of(connection, row.plan_version_id)
         raise_notices(connection, follow(changed, plan), promise.due + 20)
 

@@ -1,7 +1,6 @@
 """What a person decides: late evidence, rounds nobody could judge (docs/decisions/0010)."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,18 @@ from desk.paper import COLUMNS, width
 from rules.events import follow
 from rules.obligations import Known, flip, settle
 from rules.promises import Do
-from store import decisions, obligations
+from store import obligations
 from store.arrivals import ArrivalBook
 from store.database import open_engine, reading, writing
 from store.entries import ENTRY, EntryKind, EntryRow, append, next_id
 from store.events import EVENT, raise_notices
-from store.evidence import reachable, reads_for
+from store.facts import Page
 from store.listings import CHECKPOINT, DEVICE
-from store.obligations import OBLIGATION, VERDICT
+from store.obligations import OBLIGATION
 from store.presence import PresenceBook
 from store.reviews import reviews
 from store.touching import touch
+from store.verdicts import VERDICT, flipped, put_off
 from store.walking import Filter
 from tests.filled import NOW, at, fill
 
@@ -74,26 +74,21 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 def judge(engine: Engine) -> None:
     """What the watch does with whatever wants a look."""
-    plans = obligations.Plans()
     with writing(engine) as connection:
-        for row in obligations.awake(connection, NOW, 100):
-            promise, last = (
-                plans.promise(connection, row),
-                obligations.last_verdict(connection, row),
-            )
-            known = Known(
-                marker=NOW, previous=last, decision=decisions.of_obligation(connection, row.id)
-            )
-            told = reachable(connection, row.site_id, promise.opens, promise.due)
-            reads = reads_for(connection, row.site_id, promise, promise.due)
-            verdict = settle(promise, reads, replace(known, reachable=told), NOW)
+        rows = obligations.awake(connection, NOW, 100)
+        page = Page(connection, rows, obligations.Plans(), NOW)
+        for row in rows:
+            facts = page.of(row)
+            promise, last = facts.promise, facts.last
+            told = page.reachable(row.site_id, promise.opens, promise.due)
+            known = Known(marker=NOW, previous=last, reachable=told, decision=facts.decision)
+            verdict = settle(promise, facts.reads, known, NOW)
             changed = flip(promise, last, verdict)
             if changed is None:
-                obligations.put_off(connection, row, None)
+                put_off(connection, [(row, None)])
                 continue
-            obligations.flipped(connection, row, verdict, NOW)
-            plan = plans.of(connection, row.plan_version_id)
-            raise_notices(connection, follow(changed, plan), NOW)
+            flipped(connection, [(row, verdict)], NOW)
+            raise_notices(connection, follow(changed, facts.plan), NOW)
 
 
 def standing(engine: Engine, key: str = NOON) -> str:

@@ -21,6 +21,7 @@ from store.evidence import reads_for
 from store.listings import checkins
 from store.obligations import OBLIGATION
 from store.reviews import reviews
+from store.verdicts import flipped
 from store.walking import Filter
 from tests.ingest.bench import Bench, a_bench, delivery, marker
 from tests.ingest.school import BADGE, DOCUMENT, GATE, LAB, checkin, owe, up
@@ -295,4 +296,4 @@ def keep(bench: Bench, key: str, verdict: Verdict) -> None:
     """Give a verdict, as the watch does."""
     with writing(bench.ledger.engine) as connection:
         row = connection.execute(OBLIGATION.select().where(OBLIGATION.c.key == key)).one()
-        assert obligations.flipped(connection, row, verdict, verdict.at)
+        assert flipped(connection, [(row, verdict)], verdict.at) == {row.id}

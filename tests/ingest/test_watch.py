@@ -15,6 +15,7 @@ from ingest.watch import GIVE_UP_MS, Watch
 from store import obligations
 from store.database import writing
 from store.owngaps import Cause, OwnGap
+from store.verdicts import flipped
 from tests.ingest.bench import Bench, delivery, marker
 from tests.ingest.school import GATE, LAB, checkin, owe, up
 from tests.service import now_ms
@@ -133,9 +134,9 @@ async def test_two_workers_write_one_verdict(bench, ledger):
     with writing(bench.ledger.engine) as connection:
         (row,) = obligations.awake(connection, opens + MINUTE, 10)
         watch = a_watch(bench, ledger, TickClock(opens + MINUTE))
-        verdict, *_ = watch._look(connection, row, opens + MINUTE, waited=False)
-        assert obligations.flipped(connection, row, verdict, 1)
-        assert not obligations.flipped(connection, row, verdict, 2)
+        (look,) = watch._looks(connection, [row], opens + MINUTE, waited=False)
+        assert flipped(connection, [(row, look.verdict)], 1) == {row.id}
+        assert flipped(connection, [(row, look.verdict)], 2) == set()
     assert len(verdicts(bench)) == 1
 
 

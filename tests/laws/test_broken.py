@@ -85,17 +85,24 @@ SERVICE: Sequence[Break] = (
     # The verdict before is gone when the next one is written.
     (
         checks.NEVER_REWRITTEN,
-        "store.obligations",
-        "    _ADD.run(",
+        "store.verdicts",
+        "    _ADD.write(",
         '    connection.exec_driver_sql("DROP TRIGGER IF EXISTS verdict_no_delete")\n'
-        '    connection.exec_driver_sql("DELETE FROM verdict WHERE obligation_id = ?", (row.id,))\n'
-        "    _ADD.run(",
+        "    for number in taken:\n"
+        '        gone = "DELETE FROM verdict WHERE obligation_id = ?"\n'
+        "        connection.exec_driver_sql(gone, (number,))\n"
+        "    _ADD.write(",
     ),
     # Whoever was heard once can always tell.
     (checks.FAIR, "store.presence", "return bool(spans)", "return True"),
     (checks.FAIR, "store.presence", "if stale and known.online and", "if False and"),
     # What has just come in is looked at before anybody knows of its clock.
-    (checks.TOLD, "ingest.watch", "[read for read in here if read.after < until]", "here"),
+    (
+        checks.TOLD,
+        "ingest.watch",
+        "[read for read in facts.reads if read.after < until]",
+        "facts.reads",
+    ),
     # What came in late is never looked at.
     (
         checks.FAIR,

@@ -1,8 +1,7 @@
 """Reads of an imported file: before due as any, after due by a person's word, and no alarm."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from rules.obligations import Known, flip, old_news, settle, why_waiting
 from rules.promises import Decision, Do, Obligation, Read, Round, Standing, Trust, Wait
@@ -35,7 +34,7 @@ def imported(after: int, **more: object) -> Read:
         received_at=after,
         cut_off=True,
     )
-    return replace(read, **more)  # type: ignore[arg-type]
+    return structs.replace(read, **more)
 
 
 def test_before_due_it_counts_as_any_read() -> None:
@@ -71,7 +70,7 @@ def test_what_a_late_file_changes_is_old_news() -> None:
     assert waits is not None
     assert old_news(waits, [late])
     assert not old_news(waits, [early])
-    assert not old_news(waits, [replace(late, trust=Trust.UNPROVEN)])
+    assert not old_news(waits, [structs.replace(late, trust=Trust.UNPROVEN)])
     at_once = flip(ROUND, None, settle(ROUND, [late], NOBODY, DUE + 1))
     assert at_once is not None
     assert not old_news(at_once, [late])

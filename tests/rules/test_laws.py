@@ -5,7 +5,6 @@ through time tick by tick. Instants are small, so that boundaries meet all the t
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 import rules.judges
 import rules.obligations
@@ -198,7 +198,7 @@ def check_round(judge: Settle, data: Any) -> None:
 def check_gap(judge: Settle, data: Any) -> None:
     owed, now = data.draw(gaps), data.draw(st.integers(0, END))
     told = data.draw(some(owed))
-    told = [one if now >= owed.due else replace(one, after=one.at) for one in told]
+    told = [one if now >= owed.due else structs.replace(one, after=one.at) for one in told]
     verdict = judge(owed, told, Known(marker=now), now)
     found = [[s.start, s.breached_at, s.ended_at] for s in verdict.stretches]
     assert found == naive_gap(owed, told, now)
@@ -223,7 +223,7 @@ def check_set(judge: Settle, data: Any) -> None:
 def check_wake(judge: Settle, data: Any) -> None:
     owed, now = data.draw(rounds | gaps), data.draw(st.integers(0, END))
     told = data.draw(some(owed))
-    told = [replace(one, after=0) for one in told]
+    told = [structs.replace(one, after=0) for one in told]
     verdict = judge(owed, told, Known(marker=now), now)
     if verdict.wake is None:
         return

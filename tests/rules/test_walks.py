@@ -1,11 +1,11 @@
 """Rounds that ask more than one read of each checkpoint."""
 
 import itertools
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from rules.obligations import Known, Obligation, Read, Reason, Round, Standing, Trust, settle
 from rules.plans import Plan, PlanCheckpoint, Window
@@ -85,7 +85,7 @@ def test_an_optional_checkpoint_need_not_be_visited() -> None:
 )
 def test_two_people_must_have_read(people: tuple[str | None, ...], standing: Standing) -> None:
     """Two different persons; a read of nobody in particular is no second one."""
-    reads = [replace(one, person=who) for one, who in zip(WALK, people, strict=True)]
+    reads = [structs.replace(one, person=who) for one, who in zip(WALK, people, strict=True)]
     found = judged(walk(people=2), reads)
     assert found[0] is standing
     if standing is Standing.INCOMPLETE:

@@ -68,7 +68,7 @@ def _one(judged: Judged, site: int, checkpoint: int, at: Instant) -> None:
     found = timing(at, at + 200, at - 500, at + 500)
     if odd(at, at + 200, 200) or found.trust is not Trust.TRUSTED:
         raise RuntimeError("the clocks of the bench are right")
-    judged.touch(NO_LEDGER, site, checkpoint, at)
+    judged.touch(NO_LEDGER, site, checkpoint, (at,))
 
 
 def tomorrow(folder: Path, sites: int, rounds: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Bytes to messages and back. Whatever the bytes are, decoding answers and never raises.
 
-A record is read in four steps: generic JSON, which checks the whole text, unknown members
+A usual check-in is read in one step, to what the general way would say of it (`content.Usual`).
+Every other record is read in four: generic JSON, which checks the whole text, unknown members
 included; `tag` and `boot` written the one way in which they are kept; its message, which checks
 every known member (once more with `null` members dropped and whole floats as integers, where the
 first try failed); the digest of its content.
@@ -65,17 +66,22 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHERS = bytes(set(range(256)) - set(b"[{]}"))
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True):
     """One readable record: `raw` is its own bytes, also where it came in an array.
 
     `digest` is a signed 64-bit hash of the content; the same identity with another digest
     is an identity conflict.
     """
 
-    identity: Identity
+    device: str
     message: CheckIn | Hazard | Sos
     raw: bytes
     digest: int
+
+    @property
+    def identity(self) -> Identity:
+        """What counts once."""
+        return Identity(self.device, self.message.epoch, self.message.seq)
 
 
 class Photo(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,6 +224,8 @@ def _gap(text: str, start: int) -> int:
 
 
 def _record(topic: UpTopic, raw: bytes) -> Record | Bad:
+    if topic.kind is Kind.CHECKIN and (usual := content.read_usual(raw)) is not None:
+        return Record(topic.device, usual, raw, content.digest_usual(topic, usual))
     said = _object(raw)
     if isinstance(said, Bad):
         return said
@@ -225,12 +233,7 @@ def _record(topic: UpTopic, raw: bytes) -> Record | Bad:
     if isinstance(read, Bad):
         return read
     message, said = read
-    return Record(
-        identity=Identity(topic.device, message.epoch, message.seq),
-        message=message,
-        raw=raw,
-        digest=content.digest(topic, said),
-    )
+    return Record(topic.device, message, raw, content.digest(topic, said))
 
 
 def _one(kind: type[M], payload: bytes) -> M | Bad:

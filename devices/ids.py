@@ -16,7 +16,7 @@ SLUG_PATTERN = rf"^(?!(?:{'|'.join(sorted(RESERVED))})\Z)[a-z0-9][a-z0-9-]{{0,62
 
 _slug = re.compile(SLUG_PATTERN).match
 _number = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
-_uid = re.compile(r"(?:[0-9A-F]{2}){2,}").fullmatch
+_uid = re.compile(r"(?:[0-9A-F]{2}){2,64}").fullmatch
 _hex = re.compile(r"(?:[0-9A-Fa-f]{2}){2,}").fullmatch
 _separators = str.maketrans("", "", "-: ")
 
@@ -24,6 +24,11 @@ _separators = str.maketrans("", "", "-: ")
 def is_slug(text: str) -> bool:
     """Whether `text` may be an id: 1 to 63 of `a-z 0-9 -`, not led by `-`, not reserved."""
     return _slug(text) is not None
+
+
+def is_uid(text: str) -> bool:
+    """Whether `text` is a UID, written as it is kept; at most 128 digits, as many as a tag has."""
+    return _uid(text) is not None
 
 
 def normalize_tag(text: str) -> str:

@@ -59,9 +59,9 @@ async def begin(
             arrivals.resume(connection)
         else:
             for moved in close_left_open(connection, clock.now(), arrivals.lags):
-                judged.touch(connection, moved.site_id, moved.checkpoint_id, moved.at)
+                judged.touch(connection, moved.site_id, moved.checkpoint_id, [moved.at])
                 for read in followed(connection, moved.entry_id, moved.told_at, moved.at):
-                    judged.touch(connection, read.site_id, read.checkpoint_id, read.at)
+                    judged.touch(connection, read.site_id, read.checkpoint_id, [read.at])
         return Begun(
             clock=clock,
             ledger=workers.ledger_uuid(connection),

@@ -1,13 +1,15 @@
 """What one batch came to, for whoever acts on it after the commit."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from devices.ids import Instant
 from store.coverages import Key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Covered:
+class Covered(Struct, frozen=True, kw_only=True):
     """What a receipt to a device may claim: its topic's site, and coverage of one epoch.
 
     `besides`: other sites that the device spoke from just now; it may listen at any of them.

@@ -1,11 +1,12 @@
 """What follows from one new entry: judgements to look at again, marks, cases, calls, alarms."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
 from devices.ids import Instant
-from devices.messages import CheckIn, Hazard, HazardAction, Sos
+from devices.messages import CheckIn, Hazard, HazardAction
 from devices.proofs import Proof, Proved
 from ingest.books import Books
 from ingest.committed import Committed
@@ -18,6 +19,9 @@ from store import alarms, calls, hazards, taps
 from store.arrivals import Moved
 from store.entries import EntryRow
 from store.holdings import Followed, followed, hold
+
+_Spot = tuple[int, int | None]
+"""A site, and which of its checkpoints."""
 
 
 class Following:
@@ -32,25 +36,29 @@ class Following:
         self._judged = judged
         self._done = done
 
-    def follow(self, taken: Taken, row: EntryRow) -> None:
-        """A new entry: a read, a step of a case, a call or its taking back."""
-        match taken.message:
-            case CheckIn():
-                self._touch(taken.site.id, row.checkpoint_id, row.at)
+    def follow(self, numbered: Iterable[tuple[int, Taken]], arrival: int) -> None:
+        """New entries of a span, by their ids: reads, steps of cases, calls and what ends them."""
+        read: defaultdict[_Spot, list[Instant]] = defaultdict(list)
+        for number, taken in numbered:
+            message, row = taken.message, taken.row
+            if isinstance(message, CheckIn):
+                read[row.site_id, row.checkpoint_id].append(row.at)  # type: ignore[index]  # placed
                 self._mark(taken, row)
                 if taken.unknown_tag:
                     self.notices.append(_unknown_tag(taken))
                 elif row.checkpoint_id is None:
-                    self._hold(taken, row)
+                    self._hold(taken, row.numbered(number, arrival))
                 if taken.proved is not None:
-                    self._prove(taken, row, taken.proved)
-            case Hazard():
-                self.notices += hazards.take_step(self._connection, _case_of(taken), row.id)
-            case Sos(cancel=None):
+                    self._prove(taken, row.numbered(number, arrival), taken.proved)
+            elif isinstance(message, Hazard):
+                self.notices += hazards.take_step(self._connection, _case_of(taken), number)
+            elif message.cancel is None:
                 self.notices += calls.raised(self._connection, taken.site.slug, row)
-            case Sos(cancel=int(seq)):
-                call = row._replace(seq=seq)
+            else:
+                call = row._replace(seq=message.cancel)
                 self.notices += calls.cleared(self._connection, taken.site.slug, call)
+        for (site_id, checkpoint_id), times in read.items():
+            self._touch(site_id, checkpoint_id, times)
 
     def find(self, taken: Taken) -> None:
         """A new record that was given up as lost: the gap may end with it."""
@@ -78,12 +86,12 @@ class Following:
     def _follow_on(self, reads: Sequence[Followed]) -> None:
         """Look again at reads that may be another person's now."""
         for read in reads:
-            self._touch(read.site_id, read.checkpoint_id, read.at)
+            self._touch(read.site_id, read.checkpoint_id, [read.at])
             self._books.marks.doubt(read.site_id, read.at)
 
     def moved(self, moved: Moved) -> None:
         """Look again at what a read bore on and bears on, since its time was corrected."""
-        self._touch(moved.site_id, moved.checkpoint_id, moved.at)
+        self._touch(moved.site_id, moved.checkpoint_id, [moved.at])
         self._done.visits.add((moved.site_id, None))
         for at in (moved.told_at, moved.at):
             self._books.marks.doubt(moved.site_id, at)
@@ -96,14 +104,14 @@ class Following:
         if proved.proof is Proof.PROVEN:  # before it is kept, as the one behind those before it
             self._books.marks.tapped(self._connection, row, proved)
         for rival in taps.keep(self._connection, row, proved):
-            self._touch(rival.site_id, rival.checkpoint_id, rival.at)
+            self._touch(rival.site_id, rival.checkpoint_id, [rival.at])
         if proved.asked is not None and proved.proof is not Proof.PROVEN:
             self.notices.append(_unproven(taken, proved.proof, proved.asked))
 
-    def _touch(self, site_id: int, checkpoint_id: int | None, at: Instant) -> None:
+    def _touch(self, site_id: int, checkpoint_id: int | None, times: Sequence[Instant]) -> None:
         if checkpoint_id is not None:
             self._done.visits.add((site_id, checkpoint_id))
-        touched = self._judged.touch(self._connection, site_id, checkpoint_id, at)
+        touched = self._judged.touch(self._connection, site_id, checkpoint_id, times)
         self._done.touched |= touched > 0
 
 

@@ -25,7 +25,7 @@ from devices.adapters.heard import (
     seq_of,
 )
 from devices.codec import MAX_DETAIL, Bad, Record
-from devices.ids import Identity, Instant
+from devices.ids import Instant
 from devices.messages import CheckIn, Pos, Sos, Status
 from devices.reasons import Reason
 from rules.clocks import at_receipt
@@ -256,12 +256,7 @@ def _record(  # noqa: PLR0913, PLR0917  (what a message of ours is made of)
             bat=said.bat,
             rssi=said.rssi,
         )
-    return Record(
-        identity=Identity(device.slug, told.epoch, seq),
-        message=told,
-        raw=raw,
-        digest=digest_of(protocol, said),
-    )
+    return Record(device.slug, told, raw, digest_of(protocol, said))
 
 
 def filters(picture: Picture) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """What was judged already, remembered so that a live check-in costs no question to the ledger."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,15 +47,23 @@ class Judged:
             self.overrun[row.checkpoint_id] = max(self.overrun.get(row.checkpoint_id, 0), end)
 
     def touch(
-        self, connection: Connection, site_id: int, checkpoint_id: int | None, at: Instant
+        self,
+        connection: Connection,
+        site_id: int,
+        checkpoint_id: int | None,
+        times: Iterable[Instant],
     ) -> int:
-        """Have looked at again what a read at `at` bears on; returns how many obligations."""
-        touched = 0
+        """Have looked at again what reads at these times bear on; returns how many obligations."""
+        touched, until = 0, self.until.get(site_id, 0)
+        alarmed, overrun = False, 0
         if checkpoint_id is not None:
-            if checkpoint_id in self.alarmed:
+            alarmed = checkpoint_id in self.alarmed
+            overrun = self.overrun.get(checkpoint_id, 0)
+        for at in times:
+            if checkpoint_id is not None and alarmed:
                 touched += touching.touch_alarm(connection, checkpoint_id, at)
-            if at <= self.overrun.get(checkpoint_id, 0):
+            if checkpoint_id is not None and at <= overrun:
                 touched += touching.touch_overrun(connection, checkpoint_id, at)
-        if at < self.until.get(site_id, 0):
-            touched += touching.touch(connection, site_id, at)
+            if at < until:
+                touched += touching.touch(connection, site_id, at)
         return touched

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ import structlog
 from devices import codec, topics
 from devices.adapters.heard import Foreign
 from devices.codec import Bad, Photo, Record
+from devices.content import Usual
 from devices.ids import Identity, Instant
 from devices.messages import CheckIn, Hazard, Sos, Status
 from devices.proofs import Proof, Proved
@@ -38,8 +39,8 @@ class Marked(NamedTuple):
     at: Instant
 
 
-class Taken(NamedTuple):
-    """A record, read and placed. `row` lacks its id and arrival until it is committed.
+class Taken(msgspec.Struct, frozen=True):
+    """A record, read and placed.
 
     `site`: where it happened. `listens_at`: the site in whose topics its device waits for
     receipts, which is another where the device was moved in between. `proved`: of check-ins that
@@ -47,7 +48,6 @@ class Taken(NamedTuple):
     """
 
     row: EntryRow
-    identity: Identity
     message: CheckIn | Hazard | Sos
     device: DeviceInfo
     site: SiteInfo
@@ -57,6 +57,11 @@ class Taken(NamedTuple):
     retained: bool
     unknown_tag: bool
     proved: Proved | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What counts once."""
+        return Identity(self.device.slug, self.message.epoch, self.message.seq)
 
 
 class Said(NamedTuple):
@@ -89,11 +94,6 @@ MAX_DETAIL = 200
 WAYS = 100_000
 """Topics remembered; beyond it, as by a flood of strangers' names, all are forgotten."""
 _OURS = (f"{topics.ROOT}/service/", topics.CLOCK)
-_KINDS = {
-    CheckIn: EntryKind.CHECKIN.value,
-    Hazard: EntryKind.HAZARD.value,
-    Sos: EntryKind.SOS.value,
-}
 _VIA = {code.name.lower(): code.value for code in ViaCode}
 
 
@@ -181,8 +181,10 @@ class Reader:
     def _records(
         self, topic: UpTopic, origin: _Whose, delivery: Delivery, now: Instant
     ) -> Iterable[Item]:
-        reads = codec.decode(topic, delivery.payload)
-        return [self._record(delivery, now, topic, origin, read) for read in reads]
+        return [
+            self._record(delivery, now, topic, origin, read)
+            for read in codec.decode(topic, delivery.payload)
+        ]
 
     def _calls(
         self, topic: UpTopic, origin: _Whose, delivery: Delivery, now: Instant
@@ -242,7 +244,6 @@ class Reader:
         told = {**msgspec.json.decode(row.body or "{}"), **placed.told}
         return Taken(
             row=row._replace(body=msgspec.json.encode(told).decode()),
-            identity=record.identity,
             message=record.message,
             device=placed.device,
             site=placed.site,
@@ -286,7 +287,8 @@ class Reader:
         if isinstance(read, Bad):
             return self._bad(delivery, now, topic, read)
         message = read.message
-        origin = self._then(origin, message.at)
+        if not isinstance(origin, _Origin) or origin.device.before:
+            origin = self._then(origin, message.at)
         if not isinstance(origin, _Origin):
             return self._suspect(
                 delivery, now, topic.site, topic.device, *origin, read.identity, read.raw
@@ -299,7 +301,6 @@ class Reader:
                 place = self.picture.read_at(origin.device, place)
         return Taken(
             self._row(origin, read, tag, place, now),
-            read.identity,
             message,
             origin.device,
             origin.site,
@@ -324,31 +325,37 @@ class Reader:
         self, origin: _Origin, read: Record, tag: str | None, place: Place, now: Instant
     ) -> EntryRow:
         message = read.message
-        checkpoint_id, person_id = place.checkpoint_id, place.person_id
-        if type(message) is Hazard and message.checkpoint is not None:
+        kind, rest, said = _KEPT[type(message)]
+        checkpoint_id, person_id, via = place.checkpoint_id, place.person_id, None
+        if isinstance(message, CheckIn):
+            via = _VIA[message.via]
+        elif isinstance(message, Hazard) and message.checkpoint is not None:
             named = self.picture.checkpoint_of(origin.site.id, message.checkpoint)
             checkpoint_id = checkpoint_id if named is None else named.id
         if person_id is None and message.person is not None:  # who holds it, as it says itself
-            holder = self.picture.person(message.person)
+            holder = self.picture.people.get(message.person)
             person_id = None if holder is None else holder.id
-        return EntryRow(
-            0,
-            _KINDS[type(message)],
-            origin.device.id,
-            message.epoch,
-            message.seq,
-            origin.site.id,
-            checkpoint_id,
-            person_id,
-            message.at,
-            message.sent,
-            now,
-            0,
-            tag,
-            _VIA[message.via] if type(message) is CheckIn else None,
-            read.digest,
-            None,
-            _body(message),
+        body = _encode(rest(*said(message)))
+        return EntryRow._make(
+            (
+                0,
+                kind,
+                origin.device.id,
+                message.epoch,
+                message.seq,
+                origin.site.id,
+                checkpoint_id,
+                person_id,
+                message.at,
+                message.sent,
+                now,
+                0,
+                tag,
+                via,
+                read.digest,
+                None,
+                None if body == b"{}" else body.decode(),
+            )
         )
 
     def _bad(self, delivery: Delivery, now: Instant, topic: UpTopic, bad: Bad) -> Suspect:
@@ -394,31 +401,37 @@ _READ: Mapping[Kind, Callable[..., Iterable[Item]]] = {
 }
 
 
-def _body(message: CheckIn | Hazard | Sos) -> str | None:
-    """What of a message has no column, as JSON text; None when nothing is left."""
-    names, values = _REST[type(message)]
-    rest = {
-        name: value
-        for name, value in zip(names, values(message), strict=True)
-        if value is not None and value is not False and value != ()
-    }
-    return _encode(rest).decode() if rest else None
-
-
-_Rest = tuple[tuple[str, ...], Callable[[object], tuple[object, ...]]]
-
-
-def _rest(kind: type[CheckIn | Hazard | Sos], columns: frozenset[str]) -> _Rest:
-    names = tuple(name for name in kind.__struct_fields__ if name not in columns)
-    return names, attrgetter(*names)
-
-
 _encode = msgspec.json.Encoder().encode
+
+
+class _Kept(NamedTuple):
+    """How a kind of message becomes a row: its number, and its members without a column, as a
+    struct that leaves out what says nothing when it is written as JSON.
+    """
+
+    kind: int
+    rest: type[msgspec.Struct]
+    said: Callable[[object], tuple[object, ...]]
+
+
+def _kept(kind: EntryKind, message: type[CheckIn | Hazard | Sos], columns: frozenset[str]) -> _Kept:
+    names = [name for name in message.__struct_fields__ if name not in columns]
+    nothing = {each.name: each.default for each in msgspec.structs.fields(message)}
+    rest = msgspec.defstruct(
+        "_Rest",
+        [(name, Any, nothing[name] if nothing[name] in (False, ()) else None) for name in names],
+        omit_defaults=True,
+    )
+    return _Kept(kind.value, rest, attrgetter(*names))
+
+
 _COLUMNS = frozenset({"seq", "epoch", "at", "sent", "via"})
 """Members of a message that have a column of their own; `person` has one, but where nobody is known
 by that name, only the text says who it was."""
-_REST: Mapping[type, _Rest] = {
-    CheckIn: _rest(CheckIn, _COLUMNS | {"tag"}),
-    Hazard: _rest(Hazard, _COLUMNS),
-    Sos: _rest(Sos, _COLUMNS | {"tag"}),
+_CHECKIN = _kept(EntryKind.CHECKIN, CheckIn, _COLUMNS | {"tag"})
+_KEPT: Mapping[type, _Kept] = {
+    Usual: _CHECKIN,
+    CheckIn: _CHECKIN,
+    Hazard: _kept(EntryKind.HAZARD, Hazard, _COLUMNS),
+    Sos: _kept(EntryKind.SOS, Sos, _COLUMNS | {"tag"}),
 }

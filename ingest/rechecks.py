@@ -100,9 +100,9 @@ class Rechecks:
         proved = prove(reader.keyring, held, read.tag, _body(read.body).sun, read.told_at)
         if proved.proof == read.proof:
             return None
-        self._judged.touch(connection, read.site_id, read.checkpoint_id, read.told_at)
+        self._judged.touch(connection, read.site_id, read.checkpoint_id, [read.told_at])
         for rival in prove_again(connection, read, proved):
-            self._judged.touch(connection, *rival)
+            self._judged.touch(connection, rival.site_id, rival.checkpoint_id, [rival.at])
         place = reader.picture.place(read.site_id, read.tag, read.told_at)
         if not place.proof:
             return []

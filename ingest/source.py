@@ -15,7 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
 
 from devices import topics
 from store.addresses import MqttAddress
@@ -38,7 +40,7 @@ class Broker:
     ca_file: Path | None = None
 
 
-class Delivery(NamedTuple):
+class Delivery(Struct, frozen=True):
     """One message: where it was published, its bytes, and what its acknowledgement needs."""
 
     session: str

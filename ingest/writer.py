@@ -7,7 +7,8 @@ Runs in the ledger's writer thread. What it remembers beside the tables (coverag
 open span, what was judged) is dropped or put back when a transaction fails.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -30,6 +31,7 @@ from store.coverages import Key
 from store.database import writing
 from store.events import raise_notices
 from store.folding import fold, unfolded
+from store.lags import Heard
 from store.quarantine import Asked, State, Suspect, settle
 from store.series import lines
 from store.tables import Photo, Sample
@@ -92,7 +94,7 @@ class Writer:
             self.books.presence.heard_before(connection, trace.device_id, trace.received_at)
             if trace.receipted:
                 key = (trace.device, trace.epoch)
-                self.books.coverage.add(connection, key, trace.seq)
+                self.books.coverage.add(connection, key, (trace.seq,))
 
 
 class _Batch:
@@ -109,7 +111,7 @@ class _Batch:
         self._receipts: dict[Key, str] = {}
         self._besides: dict[Key, set[str]] = {}
         self._strangers: set[str] = set()
-        self._fresh: list[bool] = []
+        self._again: set[int] = set()
         self._first_id = 0
         self._spans: dict[int, int] = {}
         self._first_tick = writer.first_tick
@@ -118,11 +120,10 @@ class _Batch:
     def write(self, items: Sequence[Item]) -> Committed:
         """The steps of the module's first lines, in their order."""
         self._append(items)
-        fresh = iter(self._fresh)
         met: dict[tuple[int, Instant], None] = {}
         for item in items:
             if type(item) is Taken:
-                if next(fresh):
+                if id(item) not in self._again:
                     self._meet(item, met)
                 continue
             self._folds = True  # no entry tells of it again
@@ -165,38 +166,54 @@ class _Batch:
         if not span:
             return next_id
         arrival = self._books.arrivals.span(self._connection, self._first_id)
-        rows = [taken.row.numbered(id_, arrival) for id_, taken in enumerate(span, next_id)]
-        appended = entries.append(self._connection, rows)
-        again = {*appended.duplicates, *appended.conflicts}
-        for index, (taken, row) in enumerate(zip(span, rows, strict=True)):
-            counted = taken.device.keeps and self._count(taken)
-            new = index not in again
-            self._fresh.append(new)
-            if new:
-                self._time(taken)
-                self._following.follow(taken, row)
-                if counted:
+        rows = [taken.row for taken in span]
+        appended = entries.append(self._connection, rows, next_id, arrival)
+        numbered: Sequence[tuple[int, Taken]] = list(enumerate(span, next_id))
+        if again := {*appended.duplicates, *appended.conflicts}:
+            self._again.update(id(span[index]) for index in again)
+            numbered = [each for index, each in enumerate(numbered) if index not in again]
+        counted = self._count(span)
+        self._time(numbered)
+        self._following.follow(numbered, arrival)
+        if counted:
+            for _, taken in numbered:
+                if taken.identity in counted:
                     self._following.find(taken)
-        self._done.accepted += len(span) - len(again)
+        self._done.accepted += len(numbered)
         self._done.duplicate += len(appended.duplicates)
         for index in appended.conflicts:
             self._conflict(span[index])
         return next_id + len(span)
 
-    def _count(self, taken: Taken) -> bool:
-        """Into what its receipt will cover. True where it counted already: told before, or
+    def _count(self, span: Sequence[Taken]) -> set[Identity]:
+        """Into what receipts will cover. Returns those that counted already: told before, or
         lost."""
-        key = (taken.identity.device, taken.identity.epoch)
-        self._answer(key, taken.listens_at)
-        return self._books.coverage.add(self._connection, key, taken.identity.seq)
+        told: defaultdict[tuple[str, int, str], list[int]] = defaultdict(list)
+        for taken in span:
+            if taken.device.keeps:
+                key = (taken.device.slug, taken.message.epoch, taken.listens_at)
+                told[key].append(taken.message.seq)
+        counted: set[Identity] = set()
+        for (device, epoch, site), seqs in told.items():
+            self._answer((device, epoch), site)
+            again = self._books.coverage.add(self._connection, (device, epoch), seqs)
+            counted.update(Identity(device, epoch, seq) for seq in again)
+        return counted
 
-    def _time(self, taken: Taken) -> None:
-        """What a new live record tells of its device's clock."""
-        message = taken.message
-        if message.sent is None or taken.retained:
-            return
-        aged = message.sent_up is not None and message.up is not None
-        self._books.arrivals.hear(taken.device.id, message.sent, odd=aged and _is_odd(message))
+    def _time(self, numbered: Iterable[tuple[int, Taken]]) -> None:
+        """What new live records tell of their devices' clocks."""
+        told: defaultdict[int, list[Instant]] = defaultdict(list)
+        contradicted: set[int] = set()
+        for _, taken in numbered:
+            message = taken.message
+            if message.sent is None or taken.retained:
+                continue
+            told[taken.device.id].append(message.sent)
+            if message.sent_up is not None and message.up is not None and _is_odd(message):
+                contradicted.add(taken.device.id)
+        for device_id, sent in told.items():
+            heard = Heard(min(sent), max(sent), len(sent))
+            self._books.arrivals.hear(device_id, heard, odd=device_id in contradicted)
 
     def _close(self, marker: Instant) -> None:
         books, connection = self._books, self._connection
@@ -260,7 +277,7 @@ class _Batch:
         if stranger:
             self._strangers.add(suspect.device)
         if suspect.seq is not None:
-            self._books.coverage.add(self._connection, key, suspect.seq, stranger=stranger)
+            self._books.coverage.add(self._connection, key, (suspect.seq,), stranger=stranger)
         self._answer(key, suspect.site)
 
     def _hear(self, said: Said) -> None:
@@ -329,14 +346,14 @@ class _Batch:
         connection, next_id = self._connection, entries.next_id(self._connection)
         if arrival is None:
             arrival = span_at(connection, received_at, next_id)
-        row = taken.row.numbered(next_id, arrival)
-        appended = entries.append(connection, [row])
+        row = taken.row
+        appended = entries.append(connection, [row], next_id, arrival)
         if appended.conflicts:
             return State.KEPT
         if appended.duplicates:
             self._done.duplicate += 1
             return State.DUPLICATE
-        self._following.follow(taken, row)
+        self._following.follow([(next_id, taken)], arrival)
         self._following.find(taken)
         moved = correct_entry(connection, next_id, self._books.arrivals.lags)
         if moved is not None:

@@ -86,7 +86,7 @@ class ArrivalBook:
                 ENTRY.c.sent.is_not(None),
             )
             for device_id, sent in connection.execute(told):
-                self.hear(device_id, sent, odd=True)
+                self.hear(device_id, Heard(sent, sent, 1), odd=True)
         self.keep()
 
     def span(self, connection: Connection, next_entry: int) -> int:
@@ -98,16 +98,16 @@ class ArrivalBook:
             span = self._open = int(connection.execute(new.returning(ARRIVAL.c.id)).scalar_one())
         return span
 
-    def hear(self, device_id: int, sent: Instant, *, odd: bool = False) -> None:
-        """A new live message of the span. `odd`: its uptime contradicts its clock."""
+    def hear(self, device_id: int, told: Heard, *, odd: bool = False) -> None:
+        """New live messages of the span. `odd`: an uptime contradicts its clock."""
         heard = self._heard.get(device_id)
-        self._heard[device_id] = Heard(sent, sent, 1) if heard is None else heard.and_(sent)
+        self._heard[device_id] = told if heard is None else heard.and_(told)
         if odd:
             self._odd = True
 
     def hear_status(self, device_id: int, sent: Instant) -> None:
         """A live status of the span: it tells of the clock, and is kept for that alone."""
-        self.hear(device_id, sent)
+        self.hear(device_id, Heard(sent, sent, 1))
         self._statuses.append((device_id, sent))
 
     def close(self, connection: Connection, marker: Instant) -> Closed:

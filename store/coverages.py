@@ -1,6 +1,7 @@
 """Coverage of each (device, epoch): what receipts may claim, kept in step with what is on disk."""
 
 import json
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -53,29 +54,28 @@ class CoverageBook:
         self._guessed.clear()
 
     def add(
-        self,
-        connection: Connection,
-        key: Key,
-        seq: int,
-        *,
-        stranger: bool = False,
-    ) -> bool:
-        """Count one record as kept. True where it counted already: told before, or lost.
+        self, connection: Connection, key: Key, seqs: Iterable[int], *, stranger: bool = False
+    ) -> Collection[int]:
+        """Count records as kept. Returns those that counted already: told before, or lost.
 
         The first one seen says nothing of where counting starts: what is below it may be under way
         in another session, or have gone with the broker. It stays missing until a status says that
         its device does not hold it.
         """
         if stranger and not self._admit(key):
-            return False
+            return ()
         covered = self._load(connection, key)
         if covered is None:
             covered = self._covered[key] = Covered.opening_at(0)
             self._guessed.add(key)
-        counted = seq <= covered.upto and seq in covered
-        covered.add(seq)
         self._dirty.add(key)
-        return counted
+        again: set[int] = set()
+        for seq in seqs:
+            if seq <= covered.upto and seq in covered:
+                again.add(seq)
+            else:
+                covered.add(seq)
+        return again
 
     def born(self, connection: Connection, key: Key, oldest: int) -> list[tuple[int, int]]:
         """Hear a birth: below `oldest` the device holds nothing. Returns the ranges lost for good.

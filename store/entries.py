@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import chain
+from itertools import chain, count
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, insert, select
@@ -44,7 +44,7 @@ class ViaCode(IntEnum):
 
 class EntryRow(NamedTuple):
     """One row of `entry`, in the order of its columns, so that a batch goes to the driver as it
-    is."""
+    is. Its `id` and `arrival_id` are 0 until it is appended."""
 
     id: int
     kind: int
@@ -65,11 +65,8 @@ class EntryRow(NamedTuple):
     body: str | None
 
     def numbered(self, id_: int, arrival_id: int) -> "EntryRow":
-        """The same with its ids; each row comes through here, and `_replace` is much slower."""
-        return EntryRow._make((id_, *self[1:_ARRIVAL], arrival_id, *self[_ARRIVAL + 1 :]))
-
-
-_ARRIVAL = EntryRow._fields.index("arrival_id")
+        """The same as it was appended."""
+        return self._replace(id=id_, arrival_id=arrival_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,20 +86,26 @@ class Appended(NamedTuple):
     conflicts: list[int]
 
 
-TOGETHER = 100
+TOGETHER = (100, 10, 1)
 """Rows of one INSERT. The driver lets go of the interpreter once a statement: row by row, a batch
 would have to ask for it back 2,000 times from a loop that is reading the next one."""
 
 
 def _insert(rows: int) -> str:
-    row = f"({', '.join('?' * len(EntryRow._fields))})"
+    """`?1` is the id of the first row, `?2` the span of all; what the rows say comes behind."""
+    names, numbers = EntryRow._fields, count(3)
+    said = [", ".join([_value(name, next(numbers), row) for name in names]) for row in range(rows)]
     return (
-        f"INSERT INTO entry ({', '.join(EntryRow._fields)}) VALUES {', '.join([row] * rows)} "  # noqa: S608  (our own names)
+        f"INSERT INTO entry ({', '.join(names)}) VALUES ({'), ('.join(said)}) "  # noqa: S608  (our own names)
         "ON CONFLICT (device_id, epoch, seq) DO NOTHING"
     )
 
 
-_ONE, _MANY = _insert(1), _insert(TOGETHER)
+def _value(name: str, number: int, row: int) -> str:
+    return {"id": f"?1 + {row}", "arrival_id": "?2"}.get(name, f"?{number}")
+
+
+_INSERTS = {rows: _insert(rows) for rows in TOGETHER}
 
 
 def last_id(connection: Connection) -> int:
@@ -122,29 +125,30 @@ def next_id(connection: Connection) -> int:
     return last_id(connection) + 1
 
 
-def append(connection: Connection, rows: Sequence[EntryRow]) -> Appended:
-    """Append devices' entries, whose ids the caller took from `next_id` in this transaction."""
-    if not rows:
-        return Appended([], [])
-    whole = len(rows) - len(rows) % TOGETHER
-    written = 0
-    for begin in range(0, whole, TOGETHER):
-        values = tuple(chain.from_iterable(rows[begin : begin + TOGETHER]))
-        written += connection.exec_driver_sql(_MANY, values).rowcount
-    if whole < len(rows):
-        written += connection.exec_driver_sql(_ONE, list(rows[whole:])).rowcount
+def append(
+    connection: Connection, rows: Sequence[EntryRow], first_id: int, arrival_id: int
+) -> Appended:
+    """Append devices' entries of one span, with ids from `first_id` on, which the caller took from
+    `next_id` in this transaction. What was told before leaves its id unused.
+    """
+    written = at = 0
+    for together in TOGETHER:
+        while at + together <= len(rows):
+            told = chain.from_iterable(rows[at : at + together])
+            values = (first_id + at, arrival_id, *told)
+            written += connection.exec_driver_sql(_INSERTS[together], values).rowcount
+            at += together
     if written == len(rows):
         return Appended([], [])
-    return _told_before(connection, rows)
+    return _told_before(connection, rows, first_id)
 
 
-def _told_before(connection: Connection, rows: Sequence[EntryRow]) -> Appended:
-    first = rows[0].id
-    query = select(ENTRY.c.id).where(ENTRY.c.id >= first)
+def _told_before(connection: Connection, rows: Sequence[EntryRow], first_id: int) -> Appended:
+    query = select(ENTRY.c.id).where(ENTRY.c.id >= first_id)
     new = set(connection.execute(query).scalars())
     appended = Appended([], [])
     for index, row in enumerate(rows):
-        if row.id in new:
+        if first_id + index in new:
             continue
         same = _digest(connection, row) == row.digest
         (appended.duplicates if same else appended.conflicts).append(index)

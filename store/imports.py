@@ -134,7 +134,7 @@ def take(connection: Connection, rows: Sequence[Row], made: Import) -> int:
         )
         for index, row in enumerate(rows)
     ]
-    appended = append(connection, entries)
+    appended = append(connection, entries, first, made.arrival_id)
     again = {*appended.duplicates, *appended.conflicts}
     fresh = [index for index in range(len(rows)) if index not in again]
     doubts: list[dict[str, int]] = []

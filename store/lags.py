@@ -28,9 +28,10 @@ class Heard(NamedTuple):
     latest: Instant
     messages: int
 
-    def and_(self, sent: Instant) -> "Heard":
-        """With one more message."""
-        return Heard(min(self.earliest, sent), max(self.latest, sent), self.messages + 1)
+    def and_(self, other: "Heard") -> "Heard":
+        """With other messages."""
+        earliest, latest = min(self.earliest, other.earliest), max(self.latest, other.latest)
+        return Heard(earliest, latest, self.messages + other.messages)
 
 
 class Lags:

@@ -23,6 +23,7 @@ from store.entries import EntryKind, EntryRow, ViaCode, append, next_id
 from store.events import raise_notices
 from store.evidence import reads_for
 from store.hazards import take_step
+from store.lags import Heard
 from store.listings import CHECKPOINT, DEVICE, PERSON, SITE
 from store.presence import PresenceBook
 from store.quarantine import QuarantineBook, Suspect
@@ -149,8 +150,8 @@ def _read_all(connection: Connection) -> None:
             author=None,
             body=None,
         )
-        append(connection, [row])
-        book.hear(devices[device], told + 100)
+        append(connection, [row], row.id, row.arrival_id or 0)
+        book.hear(devices[device], Heard(told + 100, told + 100, 1))
         book.close(connection, received + 600)
         presence.heard(connection, devices[device], received)
         presence.flush(connection)
@@ -178,7 +179,7 @@ def _hazard(connection: Connection) -> None:
         author=None,
         body='{"grade":"major","text":"消防通道被堵"}',
     )
-    append(connection, [row])
+    append(connection, [row], row.id, row.arrival_id or 0)
     raise_notices(connection, take_step(connection, "hh-0101/0/5", entry), told + 300)
 
 

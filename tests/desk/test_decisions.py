@@ -61,7 +61,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
             author=None,
             body=None,
         )
-        append(connection, [row])
+        append(connection, [row], row.id, row.arrival_id or 0)
         book.close(connection, NOW - 1_000)
         presence = PresenceBook()
         presence.heard(connection, ids["hh-0201"], NOW - 1_500)

@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices import codec
+from devices import codec, content
 from devices.codec import Bad, Record, decode, decode_photo, decode_status
 from devices.ids import MAX_SAFE
 from devices.messages import CheckIn, Hazard, Receipt, Sos, Status
@@ -255,3 +256,51 @@ PINNED = [
     ("hazard", '{"seq":3,"at":5,"action":"report","text":"x","photos":[]}', 5311957456833066195),
     ("sos", '{"seq":4,"epoch":9,"at":5,"silent":true}', -1632653530148734134),
 ]
+
+
+LITTLE = st.sampled_from(
+    [None, "p-1", "P 1", "04A2B3C4", "04:a2:b3:c4", "0", "nfc", "gps", "x" * 70, "é"]
+)
+MEMBERS: dict[str, st.SearchStrategy[Any]] = {
+    "seq": st.integers(-1, 9) | st.just(1.0),
+    "epoch": st.integers(0, 3),
+    "at": st.integers(0, 2**54) | st.just(5.0),
+    "sent": st.integers(0, 9),
+    "boot": LITTLE | st.integers(0, 9),
+    "up": st.integers(-1, 9) | st.none(),
+    "sent_up": st.integers(0, 9),
+    "person": LITTLE,
+    "tag": LITTLE,
+    "via": LITTLE,
+    "sun": LITTLE,
+    "pos": st.none() | st.just({"lat": 30, "lon": 120.5}),
+    "items": st.none() | st.just([]) | st.just([{"id": "a", "ok": True}]),
+    "bat": st.integers(-1, 101),
+    "rssi": st.integers(-300, 101),
+    "later": LITTLE,
+}
+USUAL = ("seq", "at", "sent", "tag", "person", "boot", "up", "bat")
+
+
+@given(st.data())
+def test_a_usual_check_in_is_what_the_general_way_reads(data: st.DataObject) -> None:
+    """The quick way answers where it is sure alone, and then it says what the long one says."""
+    often = {name: MEMBERS[name] for name in USUAL}
+    said = data.draw(st.fixed_dictionaries({}, optional=MEMBERS) | st.fixed_dictionaries(often))
+    raw = json.dumps(said, ensure_ascii=data.draw(st.booleans())).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "read_usual", lambda _: None)
+        (general,) = decode(topic(Kind.CHECKIN), raw)
+    (found,) = decode(topic(Kind.CHECKIN), raw)
+    if isinstance(found, Record) and isinstance(found.message, content.Usual):
+        assert isinstance(general, Record)
+        assert found.digest == general.digest
+        assert msgspec.structs.asdict(found.message) == msgspec.structs.asdict(general.message)
+    else:
+        assert found == general
+
+
+def test_a_handhelds_check_in_is_usual() -> None:
+    """What handhelds send day by day is read the quick way."""
+    said = {"seq": 5, "at": 9, "sent": 9, "tag": "04A2B3C4", "via": "nfc", "person": "p-1"}
+    assert content.read_usual(json.dumps(said).encode()) is not None

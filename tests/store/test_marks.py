@@ -96,7 +96,7 @@ class Site:
             author=None,
             body=None,
         )
-        append(self.connection, [row])
+        append(self.connection, [row], row.id, row.arrival_id or 0)
         self.book.read(row)
         self.book.flush(self.connection)
         arrivals.close(self.connection, when + SECOND)

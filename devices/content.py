@@ -14,6 +14,7 @@ record told of two places is never dropped silently.
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -84,8 +85,13 @@ def digest(topic: UpTopic, said: dict[str, Any]) -> int:
 
 
 def _hash(topic: UpTopic, text: bytes) -> int:
-    text = f"{topic.site} {topic.kind.value}\n".encode() + text
+    text = _where(topic.site, topic.kind) + text
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+@lru_cache(20_000)
+def _where(site: str, kind: Kind) -> bytes:
+    return f"{site} {kind}\n".encode()
 
 
 # The usual check-in -------------------------------------------------------------------------------
@@ -119,9 +125,12 @@ def read_usual(raw: bytes) -> Usual | None:
         read = _read_usual(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    # here and not by the decoder, which takes three times as long to ask
-    known = is_uid(read.tag) and (read.person is None or is_slug(read.person))
-    return read if known else None
+    return read if _named_as_kept(read.tag, read.person) else None
+
+
+@lru_cache(20_000)  # the same tags and people again and again: the decoder would ask each time
+def _named_as_kept(tag: str, person: str | None) -> bool:
+    return is_uid(tag) and (person is None or is_slug(person))
 
 
 def digest_usual(topic: UpTopic, message: Usual) -> int:

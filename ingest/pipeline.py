@@ -8,7 +8,7 @@ nothing more is taken, and the broker keeps the rest.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
 
@@ -89,7 +89,7 @@ class Pipeline:
             if taking is not None and taking.done():
                 deliveries, taking = taking.result(), None
                 await refresh()
-                read += [(delivery, self._read(delivery)) for delivery in deliveries]
+                read += self._read(deliveries)
         if taking is not None:
             taking.cancel()
         if committing is not None:
@@ -126,20 +126,22 @@ class Pipeline:
             committed.ignored = dict(Counter(passed))
         return committed
 
-    def _read(self, delivery: Delivery) -> Sequence[Item]:
-        """The items of a delivery, in its place in the stream: a tick is now for what follows
+    def _read(self, deliveries: Sequence[Delivery]) -> Iterator[_Read]:
+        """The items of each delivery, in its place in the stream: a tick is now for what follows
         it."""
-        now = self._clock.now()
-        try:
-            items = list(self._reader.read(delivery, now))
-        except Exception as error:  # what cannot even be read must not cost its batch a commit
-            log.exception("message.unhandled", topic=delivery.topic)
-            return [self._reader.unhandled(delivery, now, error)]
-        if isinstance(self._clock, TickClock):
-            for item in items:
-                if isinstance(item, Marked):
-                    self._clock.advance(item.at)
-        return items
+        reader, clock, now = self._reader, self._clock, self._clock.now()
+        for delivery in deliveries:
+            try:
+                items = list(reader.read(delivery, now))
+            except Exception as error:  # what cannot even be read must not cost its batch a commit
+                log.exception("message.unhandled", topic=delivery.topic)
+                items = [reader.unhandled(delivery, now, error)]
+            yield delivery, items
+            if isinstance(clock, TickClock):
+                for item in items:
+                    if isinstance(item, Marked):
+                        clock.advance(item.at)
+                        now = clock.now()
 
     async def _commit(self, items: Sequence[Item], now: Instant) -> Committed | None:
         """Commit until it succeeds; None when told to stop before it did: then nothing is kept."""

@@ -6,7 +6,7 @@ same suite as paho's (decision 15).
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 
 import mqtt5
@@ -60,9 +60,9 @@ class WireSource:
         return taken
 
     def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
-        by_session: dict[str, list[tuple[int, int]]] = {}
+        by_session: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         for delivery in deliveries:
-            by_session.setdefault(delivery.session, []).append(delivery.token)
+            by_session[delivery.session].append(delivery.token)
         for session, tokens in by_session.items():
             self._links[session].acknowledge(tokens)
 

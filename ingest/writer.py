@@ -411,7 +411,7 @@ class _Batch:
 def _is_odd(message: CheckIn | Hazard | Sos) -> bool:
     """Whether a record's uptime contradicts its clock."""
     age = (message.sent_up or 0) - (message.up or 0)
-    return odd(message.at, message.sent, age if age >= 0 else None)
+    return age >= 0 and odd(message.at, message.sent, age)
 
 
 def _device_sample(said: Said) -> dict[str, object]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     URL,
@@ -50,7 +51,8 @@ PRAGMAS = (
 )
 
 IDENTITY = table_of(LedgerIdentity)
-WRITES = "gridbeat_writes"
+STATEMENTS = 512
+"""Prepared statements that a connection keeps."""
 
 
 class SchemaOutdated(Exception):  # noqa: N818  (the operator's message, not a fault of the code)
@@ -108,38 +110,54 @@ def ledger_path(engine: Engine) -> Path:
     return Path(engine.url.database)
 
 
+_READERS: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
+"""To each engine that writes, the one whose connections only read.
+
+None is turned from one into the other, as one pragma could: SQLite prepares every statement of a
+connection anew after a pragma that sets a flag, which takes longer than most of them run.
+"""
+
+
 def _engine(path: Path, *, mode: str, foreign_keys: bool) -> Engine:
-    def connect() -> sqlite3.Connection:
+    def connect(*pragmas: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode={mode}",
             uri=True,
             timeout=BUSY_TIMEOUT_MS / 1_000,
             isolation_level=None,  # transactions are begun below, in plain sight
             check_same_thread=False,  # the pool hands a connection to one thread at a time
+            cached_statements=STATEMENTS,
         )
         try:
-            for pragma in (*PRAGMAS, f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}"):
+            for pragma in (*PRAGMAS, *pragmas):
                 connection.execute(pragma)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    engine = create_engine(URL.create("sqlite", database=str(path)), creator=connect)
-    event.listen(engine, "begin", _begin)
+    url, checked = URL.create("sqlite", database=str(path)), "ON" if foreign_keys else "OFF"
+    engine = create_engine(url, creator=lambda: connect(f"PRAGMA foreign_keys={checked}"))
+    readers = create_engine(url, creator=lambda: connect("PRAGMA query_only=ON"))
+    event.listen(engine, "begin", _begin_writing)
+    event.listen(readers, "begin", _begin_reading)
+    event.listen(engine, "engine_disposed", lambda _: readers.dispose())
+    _READERS[engine] = readers
     return engine
 
 
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql(f"PRAGMA query_only={'OFF' if writes else 'ON'}")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin_writing(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_reading(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One consistent view of the ledger. Writing through it is refused by the database."""
-    with engine.connect() as connection, connection.begin():
+    with _READERS[engine].begin() as connection:
         yield connection
 
 
@@ -150,10 +168,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
     It takes the write lock at once (BEGIN IMMEDIATE), so nothing read in it can be overtaken.
     Raises sqlalchemy.exc.OperationalError when another writer keeps the lock over 10 s.
     """
-    with engine.connect() as connection:
-        connection.execution_options(**{WRITES: True})
-        with connection.begin():
-            yield connection
+    with engine.begin() as connection:
+        yield connection
 
 
 # The schema --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Engine, create_engine, text
+from sqlalchemy import JSON, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlmodel import SQLModel
 
@@ -137,8 +137,25 @@ def test_a_reader_sees_one_instant_and_cannot_write(engine: Engine) -> None:
         with pytest.raises(OperationalError, match="readonly"):
             connection.execute(text("DELETE FROM outage"))
     assert count_outages(engine) == 1
-    add_outage(engine, "clock")  # the same pooled connection writes again
+    add_outage(engine, "clock")
     assert count_outages(engine) == 2
+
+
+def test_nothing_is_set_on_a_connection_in_use(engine: Engine) -> None:
+    """A pragma that sets a flag would have SQLite prepare every statement of it anew."""
+    said: list[str] = []
+
+    def hear(_conn: object, _cursor: object, statement: str, *_rest: object) -> None:
+        said.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        for _ in range(2):
+            add_outage(engine, "service")
+            count_outages(engine)
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
+    assert {statement.split()[0] for statement in said} == {"BEGIN", "INSERT", "SELECT"}
 
 
 def test_a_row_that_points_nowhere_is_refused(engine: Engine) -> None:

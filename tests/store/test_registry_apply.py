@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 
 from rules.plans import Plan
-from store.database import reading
+from store.database import reading, writing
 from store.registry import Action, Key, Kind, RegistryRefused
 from store.registry.applying import REVISION
 from store.registry.held import VERSION
@@ -296,10 +296,8 @@ def test_files_applied_at_once_are_both_applied(ledger: Ledger) -> None:
 def test_an_enrolment_survives_a_change(ledger: Ledger) -> None:
     """What the registry does not say of a device stays as it is."""
     ledger.apply({"sites": [site("school-01", devices=[{"id": "hh-1"}])]})
-    with ledger.engine.connect() as connection:
-        connection.execution_options(gridbeat_writes=True)
-        with connection.begin():
-            connection.execute(text("UPDATE device SET enrolled_at = 7"))
+    with writing(ledger.engine) as connection:
+        connection.execute(text("UPDATE device SET enrolled_at = 7"))
     ledger.apply({"sites": [site("school-01", devices=[{"id": "hh-1", "heartbeat": "5m"}])]})
     with reading(ledger.engine) as connection:
         found = connection.execute(text("SELECT enrolled_at, heartbeat_ms FROM device")).one()

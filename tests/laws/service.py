@@ -198,7 +198,7 @@ class Service:
             raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with reading(self._engine) as connection:
+        with self._engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(query))]
 
     def outcome(self) -> Outcome:
@@ -232,7 +232,7 @@ class Service:
         return found
 
     def covered(self, device: str) -> tuple[int, list[tuple[int, int]]] | None:
-        with reading(self._engine) as connection:
+        with self._engine.connect() as connection:
             upto, missing = self._writer.books.coverage.view(connection, (device, 0))
         return None if upto == -1 else (upto, [tuple(each) for each in missing])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, insert, text
@@ -144,8 +145,15 @@ def test_a_slow_reader_holds_no_transaction(engine: Engine) -> None:
 def test_a_sites_listing_is_one_range_of_an_index(engine: Engine, query: str, table: str) -> None:
     """A site's page is found and sorted by an index: its cost does not grow with the rest."""
     asked: list[tuple[str, tuple[object, ...]]] = []
-    event.listen(engine, "before_cursor_execute", lambda c, cur, s, p, *r: asked.append((s, p)))
-    list(getattr(listings, query)(engine, Filter(site="school-01", since=APPLIED)))
+
+    def hear(_conn: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", hear)
+    try:
+        list(getattr(listings, query)(engine, Filter(site="school-01", since=APPLIED)))
+    finally:
+        event.remove(Engine, "before_cursor_execute", hear)
     statement, parameters = next(
         (s, p) for s, p in asked if f"FROM {table}" in s and "LIMIT" in s and "ORDER BY" in s
     )

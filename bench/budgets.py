@@ -8,8 +8,6 @@ Result = Mapping[str, Any]
 """What one bench found: bench/results/NAME.json."""
 
 BEGIN, END = "<!-- written by bench/curves.py -->", "<!-- to here -->"
-CALM = 1.0
-"""Up to this load average before a run the machine had nothing else to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +42,14 @@ def _growth(result: Result) -> float:
     return float(result["growth_mb"] or 0)
 
 
+def _fed(result: Result) -> str:
+    fed = result["influx"]
+    return (
+        f" ({result['gridbeat_per_s']:,.0f}/s; then {fed['waiting']:,.0f} of {result['messages']:,}"
+        f" points were still to come, all there {fed['caught_up_s']:.1f} s later)"
+    )
+
+
 def _year(result: Result) -> str:
     days = f"{result['days']} days of {result['sites']} schools"
     return f", extrapolated from {days}" if result["extrapolated"] else ""
@@ -66,7 +72,7 @@ BUDGETS: Sequence[Budget] = (
         most=False,
         of="influx",
         value=lambda result: float(result["ratio"]),
-        said=lambda result: f" ({result['gridbeat_per_s']:,.0f}/s)",
+        said=_fed,
     ),
     Budget(
         words="CPU of the service for one check-in, judging included",
@@ -173,9 +179,11 @@ def table(results: Mapping[str, Result]) -> str:
     lines = ["| | limit | measured | | load, date |", "|---|---|---|---|---|"]
     for budget in BUDGETS:
         result = results[budget.of]
-        found = f"{budget.value(result):.4g}"
+        value = budget.value(result)
+        found = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
         number = f"**{found}{budget.unit}**{budget.said(result)}"
         kept = "kept" if budget.reached(result) else "**not kept**"
+        kept = "a small run, to be measured" if result.get("small") else kept
         machine = result["machine"]
         when = f"{machine['load_before']:.1f}, {machine['date']}"
         lines.append(f"| {budget.words} | {budget.asked} | {number} | {kept} | {when} |")

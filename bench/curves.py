@@ -42,7 +42,7 @@ PICTURES: Mapping[str, Picture] = {
         panels=2,
     ),
     "devices": Picture(
-        title="The same, by the number of handhelds",
+        title="Check-ins a second, by the number of handhelds",
         of=("sweep",),
         draw=plots.devices,
         panels=2,
@@ -122,18 +122,23 @@ def draw(results: Mapping[str, Result], folder: Path, suffix: str = "svg") -> li
 
 
 def caption(picture: Picture, results: Mapping[str, Result]) -> str:
-    """The machine, its load and the day, of each result in the picture."""
+    """The machine, and of each result in the picture the command, the day and the load."""
     machine = results[picture.of[0]]["machine"]
     where = (
         f"{machine['cores']} cores ({machine['cpu']}), {machine['system']}, "
-        f"Python {machine['python']}, Mosquitto {machine['mosquitto']}"
+        f"Python {machine['python']}, Mosquitto {machine['mosquitto']}; "
+        "broker, load and service share the cores"
     )
-    when = "; ".join(
-        f"bench/{MEASUREMENTS[name].bench}.py at {m['commit']}, {m['date']}, "
-        f"load average {m['load_before']:.1f} before, {m['load_after']:.1f} after"
-        for name, m in ((name, results[name]["machine"]) for name in dict.fromkeys(picture.of))
+    return "\n".join((where, *(_measured(name, results[name]) for name in picture.of)))
+
+
+def _measured(name: str, result: Result) -> str:
+    small, machine = bool(result.get("small")), result["machine"]
+    return (
+        f"{'SMALL RUN ' if small else ''}{MEASUREMENTS[name].command(small=small)}, "
+        f"{machine['date']}, at {machine['commit']}, "
+        f"load average {machine['load_before']:.1f} before, {machine['load_after']:.1f} after"
     )
-    return f"{where}\n" + when.replace("; ", "\n")
 
 
 def main() -> None:

@@ -26,6 +26,8 @@ IN_FLIGHT = 1_000
 """Packets the broker may owe an acknowledgement for, on each connection."""
 LATER = "#" * 13
 """Where the time of publishing comes: milliseconds since the epoch, as long as this."""
+NOTE = 400
+"""Letters about one item, at most."""
 STUCK_S = 60.0
 BOOT = "5f0e9c2a"
 UP_MS = 3_600_000
@@ -65,7 +67,7 @@ def encode(
     """Check-ins of the devices in turn, read and sent when they are published.
 
     `batch` of them in a message, as an array where there is more than one; with `note`, each says
-    something of so many letters about an item of the checkpoint.
+    something of so many letters about items of the checkpoint.
     """
     packets: list[list[bytes]] = [[] for _ in range(LINKS)]
     last: dict[str, int] = {}
@@ -108,7 +110,10 @@ def _check_in(handheld: Handheld, seq: int, note: int) -> bytes:
         "rssi": -71,
     }
     if note:
-        said["items"] = [{"id": "door", "ok": True, "note": "n" * note}]
+        said["items"] = [
+            {"id": f"item-{start}", "ok": True, "note": "n" * min(NOTE, note - start)}
+            for start in range(0, note, NOTE)
+        ]
     return json.dumps(said, separators=(",", ":")).replace(f'"{LATER}"', LATER).encode()
 
 

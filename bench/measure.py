@@ -4,17 +4,19 @@
 
 Each bench writes `bench/results/NAME.json`; `python -m bench.curves` draws from these. Without a
 name all of them run, for some two hours, on a machine that has nothing else to do: the load average
-is kept with the numbers. `--small` runs each in about a minute, to see that it works.
+is kept with the numbers. `--small` runs each in about a minute, to see that it works, and marks
+what it finds.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.told import RESULTS, ROOT, tell
+from bench.told import RESULTS, ROOT, as_text, tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,10 @@ class Measurement:
     minutes: int
     full: str = ""
     small: str = ""
+
+    def command(self, *, small: bool) -> str:
+        """As a person would type it."""
+        return f"bench/{self.bench}.py {self.small if small else self.full}".rstrip()
 
     def argv(self, out: Path, *, small: bool) -> list[str]:
         """The command that writes `out`."""
@@ -91,12 +97,14 @@ def main() -> None:
     if unknown := set(asked.names) - MEASUREMENTS.keys():
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     names = asked.names or list(MEASUREMENTS)
-    if asked.small and asked.results == RESULTS:
-        parser.error("--small needs --results FOLDER: bench/results holds the real numbers")
     for name in names:
-        argv = MEASUREMENTS[name].argv(asked.results / f"{name}.json", small=asked.small)
+        out = (asked.results / f"{name}.json").absolute()
+        argv = MEASUREMENTS[name].argv(out, small=asked.small)
         tell(f"== {' '.join(argv[1:])}")
         subprocess.run(argv, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        if asked.small:
+            told = json.loads(out.read_text())
+            out.write_text(as_text({**told, "small": True}))
 
 
 if __name__ == "__main__":

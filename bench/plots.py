@@ -73,20 +73,17 @@ def save(figure: "Figure", path: Path) -> None:
         figure.savefig(path, dpi=2 * DPI)
 
 
-def limit(axes: "Axes", value: float, words: str, *, vertical: bool = False) -> None:
+def limit(axes: "Axes", value: float, words: str, *, below: bool = False) -> None:
     """A budget: a dashed line, named where it ends."""
-    if vertical:
-        axes.axvline(value, color=LIMIT, linestyle=(0, (5, 3)), linewidth=1.3)
-        return
     axes.axhline(value, color=LIMIT, linestyle=(0, (5, 3)), linewidth=1.3)
     axes.annotate(
         words,
         (1.0, value),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, 3),
+        xytext=(-2, -4 if below else 3),
         textcoords="offset points",
         ha="right",
-        va="bottom",
+        va="top" if below else "bottom",
         color=LIMIT,
         fontsize=9,
     )
@@ -123,19 +120,18 @@ def pairs(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
     ratio, rate = axes
     names = ["alone", "feeding InfluxDB"]
     for place, (result, budget) in enumerate(zip(results, (0.9, 0.5), strict=True)):
-        dots(ratio, place, [pair["ratio"] for pair in result["pairs"]], OURS)
-        line = (place - 0.4, place + 0.4)
+        dots(ratio, place + 0.15, [pair["ratio"] for pair in result["pairs"]], OURS)
+        line = (place - 0.45, place + 0.45)
         ratio.plot(line, (budget, budget), color=LIMIT, linestyle=(0, (5, 3)), linewidth=1.3)
         ratio.annotate(
             f"budget ≥ {budget}",
-            (place, budget),
-            xytext=(0, 4),
+            (place - 0.45, budget),
+            xytext=(0, 3),
             textcoords="offset points",
-            ha="center",
             color=LIMIT,
             fontsize=9,
         )
-        for side, name, colour in ((-0.14, "gridbeat", OURS), (0.14, "mosquitto_sub", OTHERS)):
+        for side, name, colour in ((-0.22, "gridbeat", OURS), (0.1, "mosquitto_sub", OTHERS)):
             values = [pair[f"{name}_per_s"] for pair in result["pairs"]]
             dots(rate, place + side, values, colour, label=None if place else name)
     ratio.set_ylabel("gridbeat ÷ mosquitto_sub")
@@ -163,10 +159,10 @@ def dots(
     axes.plot((place - 0.1, place + 0.1), (middle, middle), color=colour, linewidth=2.6)
     axes.annotate(
         f"{middle:.2f}" if middle < 10 else f"{middle:,.0f}",
-        (place, middle),
-        xytext=(0, -13) if label or middle > 10 else (22, -3),
+        (place + 0.12, middle),
+        xytext=(3, 0),
         textcoords="offset points",
-        ha="center",
+        va="center",
         color=colour,
         fontsize=9,
         fontweight="bold",
@@ -208,7 +204,7 @@ def payload(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
     ):
         across = [point[key] for point in found[curve]]
         each.plot(across, [p["cpu_us"] for p in found[curve]], marker="o", color=OURS)
-        limit(each, 30, "budget ≤ 30 µs, judging included")
+        limit(each, 30, "budget ≤ 30 µs, judging included", below=True)
         each.set_ylim(0, max(top, 30) * 1.15)
         at_each(each, across)
     axes[0].set_title("one check-in a message")
@@ -233,22 +229,21 @@ def costs(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
     ax.set_xlim(0, max(values) * 1.12)
 
 
-def distribution(axes: "Axes", curve: Sequence[tuple[float, float]], scale: float) -> None:
-    """Percentiles, the last ones drawn wide: 0, 90, 99 and 99.9 % are equally far apart."""
+def distribution(
+    axes: "Axes", curve: Sequence[tuple[float, float]], scale: float, unit: str
+) -> None:
+    """Percentiles, the last ones drawn wide: 90, 99 and 99.9 % are equally far apart."""
     across = [100 / (100 - min(percent, 99.99)) for percent, _ in curve]
     axes.plot(across, [value / scale for _, value in curve], color=OURS, marker="o", markersize=3.5)
     axes.set_xscale("log")
-    ticks = (1, 2, 10, 100, 1_000, 10_000)
-    axes.set_xticks(ticks, ["0 %", "50 %", "90 %", "99 %", "99.9 %", "all"])
+    ticks = (2, 10, 100, 1_000, 10_000)
+    axes.set_xticks(ticks, ["50 %", "90 %", "99 %", "99.9 %", "all"])
     axes.minorticks_off()
     axes.set_xlim(1, 13_000)
-
-
-def told_at_99(axes: "Axes", value: float, unit: str) -> None:
-    """The 99th percentile, said where it is."""
+    value = dict(map(tuple, curve))[99] / scale
     axes.plot([100], [value], marker="o", markersize=8, color=OURS)
     axes.annotate(
-        f"p99 {value:,.3g} {unit}",
+        f"p99 {value:,.0f} {unit}" if value >= 100 else f"p99 {value:.2g} {unit}",
         (100, value),
         xytext=(-8, 7),
         textcoords="offset points",
@@ -263,8 +258,8 @@ def sos(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
     """The distribution beside check-ins."""
     (ax,), (found,) = axes, results
     beside = found["beside"]
-    distribution(ax, beside["percentiles_ms"], 1)
-    told_at_99(ax, beside["p99_ms"], "ms")
+    distribution(ax, beside["percentiles_ms"], 1, "ms")
+    counted(ax)
     limit(ax, 100, "budget: p99 ≤ 100 ms")
     room_above(ax, 110, beside["max_ms"])
     pace = f"{beside['checkins_per_s']:,} check-ins a second"
@@ -277,17 +272,17 @@ def deadline(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
     """Some rounds due at one instant, and a flood of them."""
     (found,) = results
     few, flood = found["due"], found["flood"]
-    distribution(axes[0], few["percentiles_ms"], 1_000)
-    told_at_99(axes[0], few["p99_ms"] / 1_000, "s")
+    distribution(axes[0], few["percentiles_ms"], 1_000, "s")
     limit(axes[0], 1, "budget: p99 ≤ 1 s")
     room_above(axes[0], 1.1, few["max_ms"] / 1_000)
-    axes[0].set_title(f"{few['rounds']:,} due at one instant")
+    runs = len(found["runs"]["due"])
+    axes[0].set_title(f"{few['rounds']:,} due at one instant, {runs} times")
     axes[0].set_xlabel("of these rounds, so many …")
     axes[0].set_ylabel("… told within, s")
     seconds = [0.0, *(ms / 1_000 for _, ms in flood["percentiles_ms"])]
     told = [0.0, *(percent / 100 * flood["rounds"] for percent, _ in flood["percentiles_ms"])]
     axes[1].plot(seconds, told, color=OURS)
-    limit(axes[1], 15, "", vertical=True)
+    axes[1].axvline(15, color=LIMIT, linestyle=(0, (5, 3)), linewidth=1.3)
     axes[1].annotate(
         "budget: all within 15 s",
         (15, 0.03),
@@ -299,6 +294,7 @@ def deadline(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
         fontsize=9,
         rotation=90,
         va="bottom",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
     axes[1].set_xlim(0, max(16, seconds[-1] * 1.05))
     axes[1].set_ylim(0, flood["rounds"] * 1.06)
@@ -340,7 +336,7 @@ def rows(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
     limit(ax, most, f"budget ≤ 1.5 × the first, {most:.0f} µs")
     room_above(ax, most, *(run["cpu_us"] for size in sizes for run in size["runs"]))
     at_each(ax, across)
-    ax.set_title(f"medians of {len(sizes[0]['runs'])} runs of {found['messages']:,}")
+    ax.set_title(f"line: medians of the dots, each a run of {found['messages']:,} check-ins")
     ax.set_xlabel("check-ins in the ledger before")
     ax.set_ylabel("CPU of the service for one check-in, µs")
 
@@ -362,11 +358,12 @@ def memory(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
     """Resident memory over check-ins."""
     (ax,), (found,) = axes, results
     across = [(turn + 1) * found["every"] for turn in range(len(found["rss_mb"]))]
+    ax.axvspan(0, across[-1] / 2, color=FAINT, alpha=0.5, linewidth=0)
     ax.plot(across, found["rss_mb"], marker="o", color=OURS)
     room_above(ax, *(1.1 * value for value in found["rss_mb"]))
     ax.set_xlim(0, across[-1] * 1.03)
     counted(ax, "x")
-    ax.set_title("after its first half, where SQLite's caches fill, it has to be flat")
+    ax.set_title("shaded: SQLite's caches fill; from there on it has to be flat")
     ax.set_xlabel("check-ins kept since the start, none of them in InfluxDB")
     ax.set_ylabel("resident memory, MiB")
 
@@ -386,7 +383,8 @@ def year(axes: "Sequence[Axes]", results: Sequence[Result]) -> None:
     counted(rate)
     rate.set_ylabel("check-ins kept a second")
     rate.set_title(f"{found['checkins']:,} check-ins, {found['days']} days")
-    behind.plot([look[0] / 60 for look in course], [look[2] for look in course], color=OTHERS)
+    waits = [look[2] for look in course]
+    behind.plot([look[0] / 60 for look in course], waits, color=OTHERS, linewidth=1)
     behind.set_ylim(bottom=0)
     counted(behind)
     behind.set_ylabel("rounds due without a verdict yet")

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "bench" / "results"
 PERCENTS = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 93, 95, 97, 98, 99, 99.5, 99.9, 100)
 BEFORE = os.getloadavg()[0]
 
@@ -48,34 +49,45 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 def conclude(found: Mapping[str, object], out: Path | None) -> None:
     """Print it, and keep it."""
-    text = _json({**found, "machine": machine()})
+    text = as_text({**found, "machine": machine()})
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n")
-    print(text)
+        out.write_text(text)
+    sys.stdout.write(text)
 
 
-def _json(found: Mapping[str, object]) -> str:
-    """Indented, but a list of plain numbers on one line: it is kept and compared."""
+def as_text(found: Mapping[str, object]) -> str:
+    """JSON, indented, but a list of plain numbers on one line: it is kept and compared."""
     text = json.dumps(found, indent=2)
-    return re.sub(r"\[[^\[\]{}\"]*\]", lambda found: " ".join(found[0].split()), text)
+    return re.sub(r"\[[^\[\]{}\"]*\]", _on_one_line, text) + "\n"
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return "[" + " ".join(found[0][1:-1].split()) + "]"
 
 
 def machine() -> dict[str, object]:
     """Where and when this was measured."""
     return {
-        "cpu": _field("/proc/cpuinfo", "model name"),
+        "cpu": _field("/proc/cpuinfo", "model name").replace("(R)", ""),
         "cores": os.cpu_count(),
         "memory_gb": round(int(_field("/proc/meminfo", "MemTotal").split()[0] or 0) / 2**20),
         "system": platform.freedesktop_os_release()["PRETTY_NAME"],
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "mosquitto": _word(("mosquitto", "-h"), r"version (\S+)"),
-        "commit": _word(("git", "describe", "--always", "--dirty"), r"(\S+)"),
+        "commit": _revision(),
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "load_before": round(BEFORE, 2),
         "load_after": round(os.getloadavg()[0], 2),
     }
+
+
+def _revision() -> str | None:
+    """The commit that was measured, with a + where the code has changes of its own since."""
+    head = _word(("git", "rev-parse", "--short=7", "HEAD"), r"(\w+)")
+    changed = ("git", "status", "--porcelain", "--", "*.py", "mosquitto.conf", ":!tests")
+    return head and head + ("+" if _word(changed, r"(\S)") else "")
 
 
 def _field(path: str, name: str) -> str:

@@ -77,11 +77,11 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     "restart": Measurement(bench="restart", minutes=6, small="--open 1000 3000 --runs 2"),
     "rows": Measurement(
         bench="rows",
-        minutes=10,
+        minutes=6,
         full="--runs 3",
         small="--rows 100000 300000 --messages 10000 --runs 1",
     ),
-    "memory": Measurement(bench="memory", minutes=3, small="--messages 60000 --every 5000"),
+    "memory": Measurement(bench="memory", minutes=4, small="--messages 60000 --every 5000"),
     "flood": Measurement(bench="flood", minutes=1, small="--messages 2000"),
     "year": Measurement(bench="year", minutes=60, small="--days 2 --sites 40"),
 }

@@ -32,19 +32,24 @@ YEAR_MS = 365 * 86_400_000
 ROWS = (100_000, 1_000_000, 10_000_000)
 PAGE = 500_000
 EPOCH = 99
+TURNS = """
+CREATE TEMP TABLE turn AS
+SELECT d.turn + :devices * c.place AS n, d.id AS device, d.site_id AS site, c.id AS checkpoint,
+       t.uid AS tag
+  FROM (SELECT id, site_id, row_number() OVER (ORDER BY id) - 1 AS turn FROM device) d
+  JOIN (SELECT id, site_id, row_number() OVER (PARTITION BY site_id ORDER BY id) - 1 AS place
+          FROM checkpoint) c ON c.site_id = d.site_id
+  JOIN tag t ON t.checkpoint_id = c.id
+"""
+"""Who reads which tag at row `n`, until it begins again: the devices in turn, each on its way."""
 FILL = """
 WITH RECURSIVE number(n) AS (SELECT :from UNION ALL SELECT n + 1 FROM number WHERE n + 1 < :to)
 INSERT INTO entry (kind, device_id, epoch, seq, site_id, checkpoint_id, person_id, at, sent,
                    received_at, arrival_id, tag, via, digest, body)
-SELECT :kind, d.id, :epoch, n / :devices, d.site_id, c.id, 1, :since + n * :step,
-       :since + n * :step, :since + n * :step + 40, NULL, t.uid, :via,
-       n * 2654435761 % 9007199254740992, '{"bat":87,"rssi":-71}'
-  FROM number
-  JOIN (SELECT id, site_id, row_number() OVER (ORDER BY id) - 1 AS turn FROM device) d
-    ON d.turn = n % :devices
-  JOIN (SELECT id, site_id, row_number() OVER (PARTITION BY site_id ORDER BY id) - 1 AS place
-          FROM checkpoint) c ON c.site_id = d.site_id AND c.place = n / :devices % :points
-  JOIN tag t ON t.checkpoint_id = c.id
+SELECT :kind, turn.device, :epoch, number.n / :devices, turn.site, turn.checkpoint, 1,
+       :since + number.n * :step, :since + number.n * :step, :since + number.n * :step + 40, NULL,
+       turn.tag, :via, number.n * 2654435761 % 9007199254740992, '{"bat":87,"rssi":-71}'
+  FROM number JOIN turn ON turn.n = number.n % :turns
 """
 
 
@@ -65,10 +70,16 @@ def fill(database: Path, devices: int, rows: int) -> float:
         made = ledger.execute(
             "SELECT coalesce(max(seq) + 1, 0) * ? FROM entry WHERE epoch = ?", (devices, EPOCH)
         ).fetchone()[0]
+        ledger.execute(TURNS, {"devices": devices})
+        ledger.execute("CREATE UNIQUE INDEX temp.turn_n ON turn (n)")
         since = wall() - YEAR_MS
         step = max(YEAR_MS // (made + rows), 1)
         values = {"since": since, "step": step, "devices": devices, "epoch": EPOCH}
-        values |= {"points": POINTS, "kind": EntryKind.CHECKIN.value, "via": ViaCode.NFC.value}
+        values |= {
+            "turns": devices * POINTS,
+            "kind": EntryKind.CHECKIN.value,
+            "via": ViaCode.NFC.value,
+        }
         for start in range(made, made + max(rows - there, 0), PAGE):
             page = {"from": start, "to": min(start + PAGE, made + rows - there)}
             ledger.execute(FILL, values | page)

@@ -140,6 +140,8 @@ def _document(file: Path, taken: "Taken", became: "Outcome", *, dry_run: bool) -
 def _lines(
     file: Path, taken: "Taken", became: "Outcome", *, zh: bool, dry_run: bool
 ) -> Iterator[str]:
+    from desk.details import said
+
     yield f"{file.name}: {_kind(taken.sheet, zh)}"
     yield _header(taken.header, zh)
     counts = (len(taken.new), taken.known, len(taken.unreadable), taken.blank)
@@ -150,7 +152,7 @@ def _lines(
     ).format(*counts)
     for bad in taken.unreadable[:TOLD]:
         where = f"第 {bad.row} 行，{bad.column}" if zh else f"row {bad.row}, {bad.column}"
-        yield f"  {where}: {bad.why}"
+        yield f"  {where}: {said(bad.why, 'zh' if zh else 'en')}"
     if len(taken.unreadable) > TOLD:
         more = len(taken.unreadable) - TOLD
         yield f"  … 另 {more} 行（--json 列出全部）" if zh else f"  … and {more} (--json has all)"

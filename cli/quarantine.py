@@ -140,6 +140,7 @@ _STATES = {
 
 def _columns(look: "Look") -> "list[Column]":
     from cli.output import Column
+    from desk.details import said
 
     return [
         Column(en="id", zh="编号", cell=lambda row: str(row.id), right=True),
@@ -147,7 +148,7 @@ def _columns(look: "Look") -> "list[Column]":
         Column(en="state", zh="状态", cell=lambda row: _state(look, row)),
         Column(en="reason", zh="原因", cell=lambda row: row.reason),
         Column(en="topic", zh="主题", cell=_topic, fold=True),
-        Column(en="detail", zh="说明", cell=lambda row: row.detail, fold=True),
+        Column(en="detail", zh="说明", cell=lambda row: said(row.detail, look.lang), fold=True),
         Column(en="bytes", zh="字节", cell=lambda row: str(row.size), right=True),
         Column(en="times", zh="次数", cell=lambda row: str(row.copies), right=True),
     ]

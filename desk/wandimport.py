@@ -33,7 +33,7 @@ from store.touching import hurry
 
 PAGE = 50
 """Rows written in one transaction, so that the service never waits long for its own."""
-MAX_DETAIL = 200
+MAX_DETAIL = 400
 LONGEST_S = 600
 """How long an import may take before the rounds are looked at with what has come of it so far."""
 

@@ -214,7 +214,7 @@ def _quarantine(connection: Connection) -> None:
         epoch=None,
         seq=None,
         reason=Reason.NOT_JSON,
-        detail="no JSON at byte 0",
+        detail="Expecting value: line 1 column 1 (char 0)",
         received_at=at("2026-09-01T22:30:00+08:00"),
         payload=b"garbage\xff{",
     )

@@ -209,6 +209,17 @@ def test_doctor_does_not_call_a_service_well_that_nobody_answers_for(tmp_path: P
     assert "gridbeat ingest" in service["remedy"]
 
 
+def test_quarantine_says_why_in_the_language_of_whoever_reads(filled: Gridbeat) -> None:
+    """The ledger keeps English; `--lang zh` shows Chinese, `--json` what is kept."""
+    from desk.details import said
+
+    details = [row["detail"] for row in json.loads(filled("quarantine", "list", "--json").stdout)]
+    listed = filled("quarantine", "list", "--lang", "zh").stdout
+    for detail in details:
+        assert said(detail, "zh") != detail
+        assert said(detail, "zh")[:4] in listed
+
+
 def test_a_time_of_no_site_names_its_zone() -> None:
     """In a listing what belongs to no site is dated by this machine's zone, and says which."""
     from types import SimpleNamespace

@@ -41,9 +41,10 @@ def _service(service: Service, found: Status, zh: bool) -> Text:
         tick = "" if service.marker_at is None else rfc3339(service.marker_at)
         words = "模拟时钟，最后一拍" if zh else "simulated clock, last tick"
         return Text(f"{service.instance}  . {words} {tick}")
-    if service.alive:
-        return Text(f"{service.instance}  ✓ {'运行中' if zh else 'alive'}", style="green")
     age = "?" if service.marker_at is None else _age((found.now - service.marker_at) // 1000)
+    if service.alive:
+        words = f"{age} 前有回音" if zh else f"seen {age} ago"
+        return Text(f"{service.instance}  ✓ {words}", style="green")
     words = f"未运行，{age} 前最后一次" if zh else f"not running, last seen {age} ago"
     return Text(f"{service.instance}  ✗ {words}", style="bold red")
 

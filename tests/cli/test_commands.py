@@ -1,6 +1,7 @@
 """The commands: rows for scripts, exit codes, what is said when something is wrong."""
 
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -207,6 +208,7 @@ def test_doctor_does_not_call_a_service_well_that_nobody_answers_for(tmp_path: P
     assert service["state"] == "warn"
     assert f"s ago, and nobody answers at {address} now" in service["detail"]
     assert "gridbeat ingest" in service["remedy"]
+    assert re.search(r"gridbeat  ✓ seen \d+ ?s ago", gridbeat("status", "--lang", "en").stdout)
 
 
 def test_quarantine_says_why_in_the_language_of_whoever_reads(filled: Gridbeat) -> None:

@@ -35,7 +35,9 @@ class Budget:
 
 
 def _judged_us(result: Result) -> float:
-    return float(result["cpu_us"] + (result["judging_us"] or 0))
+    if result["judging_us"] is None:
+        raise ValueError("ingest was measured without judging: python -m bench.measure ingest")
+    return float(result["cpu_us"] + result["judging_us"])
 
 
 def _growth(result: Result) -> float:

@@ -79,6 +79,13 @@ def test_a_limit_that_is_not_kept_is_said(p99: int, word: str) -> None:
     assert "a small run, to be measured" in small
 
 
+def test_a_cost_without_judging_is_not_told_as_one_with_it() -> None:
+    """The budget includes it: a run that left it out has to be made again."""
+    results = curves.load(RESULTS)
+    with pytest.raises(ValueError, match="without judging"):
+        budgets.table({**results, "ingest": {**results["ingest"], "judging_us": None}})
+
+
 def test_percentiles_are_of_the_nearest_rank() -> None:
     """Of a hundred values the 99th is the 99th; of few, the highest."""
     hundred = list(range(1, 101))

@@ -82,6 +82,7 @@ def test_events_are_followed_until_ctrl_c(ours: tuple[Gridbeat, Server], as_json
     else:
         assert "hh-0101 calls for help" in line
         assert "critical" in line
+        assert "09-01 23:30:00  " + EVENT["id"][:8] in line  # the school's own time
 
 
 def told_until_heard(process: subprocess.Popen[str], teller: Client) -> str:

@@ -47,8 +47,8 @@ MEASUREMENTS: Mapping[str, Measurement] = {
     ),
     "influx": Measurement(
         bench="ingest",
-        minutes=5,
-        full="--influx --no-judging --messages 200000",
+        minutes=8,  # long runs: feeding begins with the first marker, a second after the load
+        full="--influx --no-judging --messages 400000",
         small="--influx --no-judging --messages 20000 --pairs 3",
     ),
     "sweep": Measurement(

@@ -10,6 +10,7 @@ import pytest
 
 from bench import budgets, curves
 from bench.measure import MEASUREMENTS
+from bench.sampled import PARTS
 from bench.told import RESULTS, as_text, percentile, percentiles
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +85,11 @@ def test_a_cost_without_judging_is_not_told_as_one_with_it() -> None:
     results = curves.load(RESULTS)
     with pytest.raises(ValueError, match="without judging"):
         budgets.table({**results, "ingest": {**results["ingest"], "judging_us": None}})
+
+
+def test_the_parts_of_the_service_are_files_of_it() -> None:
+    """A module that was renamed would have its microseconds booked to the rest."""
+    assert [name for name in PARTS if not list(ROOT.glob(f"{name}*"))] == []
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:

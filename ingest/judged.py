@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from devices.ids import Instant
 from rules.promises import Standing, Verdict
 from store import touching
+from store.obligations import OneRow
 from store.verdicts import overran
 
 
@@ -32,7 +32,7 @@ class Judged:
         self.alarmed = touching.alarmed(connection)
         self.overrun = touching.overrun_until(connection)
 
-    def saw(self, connection: Connection, row: Row[*tuple[Any, ...]], verdict: Verdict) -> None:
+    def saw(self, connection: Connection, row: OneRow, verdict: Verdict) -> None:
         """An obligation was judged, and its verdict written."""
         if verdict.standing is not Standing.PENDING:
             self.until[row.site_id] = max(self.until.get(row.site_id, 0), row.due)

@@ -6,6 +6,7 @@ An event may be told twice (a crash between the broker's word and ours); its id 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,6 +24,8 @@ log = structlog.get_logger()
 PAGE = 200
 TAKEN_WITHIN_S = 10.0
 RETRY_S = 1.0
+MOST_GONE = 10 * PAGE
+"""Events that were told and still stand in the outbox; a crash would have them told again."""
 
 
 class Outbox:
@@ -40,6 +43,9 @@ class Outbox:
         self._heard: Instant = 0  # silences that ended up to here have been dealt with
         self._some = asyncio.Event()
         self._some.set()
+        self._gone: set[int] = set()  # told, but not yet forgotten
+        self._went = asyncio.Event()
+        self._forgot = asyncio.Event()
 
     def poke(self) -> None:
         """There may be something to tell."""
@@ -47,6 +53,11 @@ class Outbox:
 
     async def run(self) -> None:
         """Tell events until cancelled."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._tell())
+            both.create_task(self._forget())
+
+    async def _tell(self) -> None:
         while True:
             await self._some.wait()
             self._some.clear()
@@ -60,7 +71,8 @@ class Outbox:
             return True
         now = None if self._now is None else self._now()
         await self._end_silences(now)
-        pending = await self._ledger.read(lambda c: events.pending(c, events.MQTT, PAGE, now))
+        gone = tuple(self._gone)
+        pending = await self._ledger.read(lambda c: events.pending(c, events.MQTT, PAGE, now, gone))
         if not pending:
             return False
         sendings = [
@@ -68,12 +80,27 @@ class Outbox:
             for item in pending
         ]
         went = await taken(sendings, TAKEN_WITHIN_S)
-        if went:
-            await self._ledger.write(lambda c: events.told(c, went))
+        self._gone.update(went)
+        self._went.set()
         if len(went) < len(pending):
             log.warning("outbox.not_taken", events=len(pending) - len(went))
             await asyncio.sleep(RETRY_S)
+        while len(self._gone) > MOST_GONE:
+            self._forgot.clear()
+            await self._forgot.wait()
         return True
+
+    async def _forget(self) -> None:
+        """Take what was told out of the outbox. The ledger's writer may be busy for a while: the
+        next page is told meanwhile."""
+        while True:
+            await self._went.wait()
+            self._went.clear()
+            went = frozenset(self._gone)
+            await self._ledger.write(partial(events.told, outbox_ids=went))
+            self._gone -= went
+            self._forgot.set()
+            self._some.set()  # a new row may have the number of one that is gone
 
     async def _pause(self) -> None:
         """Until poked, as when the broker is back: what waited then has waited long enough."""

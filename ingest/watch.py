@@ -9,10 +9,9 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from devices.ids import Instant
@@ -28,18 +27,18 @@ from store import obligations
 from store.arrivals import STEPPED_MS
 from store.events import HELD, MQTT, raise_notices
 from store.facts import Page
+from store.obligations import Awake
 from store.owngaps import LOSSES, Cause, OwnGap, close_gap
 from store.verdicts import flipped, put_off
 
 log = structlog.get_logger()
 
-_Row = Row[*tuple[Any, ...]]
 
 PAGE = 100
 """Obligations that one transaction judges at most."""
 TOGETHER = 25
 """Obligations whose facts are asked for at once: so few that little is lost when time is over."""
-PAGE_S = 0.03
+PAGE_S = 0.025
 """How long one transaction judges, so that with its commit it stays under 50 ms."""
 GIVE_UP_MS = 60_000
 """How long a due instant waits for its marker (contract §6)."""
@@ -209,14 +208,14 @@ class Watch:
         return len(rows) == PAGE or len(looks) < len(rows), told
 
     def _looks(
-        self, connection: Connection, rows: Sequence[_Row], until: Instant, *, waited: bool
+        self, connection: Connection, rows: Sequence[Awake], until: Instant, *, waited: bool
     ) -> Iterator["_Look"]:
         for begin in range(0, len(rows), TOGETHER):
             together = rows[begin : begin + TOGETHER]
             yield from self._together(connection, together, until, waited=waited)
 
     def _together(
-        self, connection: Connection, rows: Sequence[_Row], until: Instant, *, waited: bool
+        self, connection: Connection, rows: Sequence[Awake], until: Instant, *, waited: bool
     ) -> Iterator["_Look"]:
         """A look at each row. Whatever a rule raises is that obligation's alone; where the facts of
         some cannot be had together, each is looked at by itself."""
@@ -240,12 +239,12 @@ class Watch:
                 self._push_back(connection, row, until, error)
 
     def _push_back(
-        self, connection: Connection, row: _Row, until: Instant, error: Exception
+        self, connection: Connection, row: Awake, until: Instant, error: Exception
     ) -> None:
         log.error("rule.raised", obligation=row.key, error=str(error), exc_info=error)
         put_off(connection, [(row, until + PUSH_BACK_MS)])
 
-    def _look(self, page: Page, row: _Row, until: Instant, *, waited: bool) -> "_Look":
+    def _look(self, page: Page, row: Awake, until: Instant, *, waited: bool) -> "_Look":
         """Derive the verdict again from the facts, and how it differs from the one that holds."""
         facts = page.of(row)
         promise, last, siblings = facts.promise, facts.last, facts.siblings
@@ -305,7 +304,7 @@ class _Look:
     """What came of looking at an obligation. `told`: of the change; `late`: of reads that came
     after due, whose time nobody can vouch for."""
 
-    row: _Row
+    row: Awake
     verdict: Verdict
     flip: Flip | None
     told: Sequence[Notice]

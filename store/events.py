@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, and_, bindparam, func, select
+from sqlalchemy import Connection, Integer, and_, bindparam, delete, func, select
 
 from devices.ids import Instant
 from rules.events import EventState, Notice, Severity, event_id
@@ -155,13 +155,17 @@ def acknowledge(
 
 
 def pending(
-    connection: Connection, channel: str, limit: int, now: Instant | None = None
+    connection: Connection,
+    channel: str,
+    limit: int,
+    now: Instant | None = None,
+    but: Iterable[int] = (),
 ) -> list[Pending]:
     """What `channel` has not been told yet, the gravest first, then the oldest.
 
-    With `now`, without what a silence holds back.
+    `but`: rows of the outbox that are not asked for. With `now`, without what a silence holds back.
     """
-    asked = {"channel": channel, "most": limit}
+    asked = {"channel": channel, "most": limit, "rows": [(number,) for number in but]}
     if now is None:
         rows = _PENDING.all(connection, **asked)
     else:
@@ -170,11 +174,12 @@ def pending(
     return [Pending(outbox_id=row[0], event=dict(zip(names, row[1:], strict=True))) for row in rows]
 
 
+_ROWS = paged("rows", "id")
 _WAITING = (
     select(OUTBOX.c.id.label("outbox_id"), SITE.c.slug.label("site"), EVENT)
     .join(EVENT, EVENT.c.id == OUTBOX.c.event_row)
     .outerjoin(SITE, SITE.c.id == EVENT.c.site_id)
-    .where(OUTBOX.c.channel == bindparam("channel"))
+    .where(OUTBOX.c.channel == bindparam("channel"), OUTBOX.c.id.not_in(select(_ROWS.c.id)))
     .order_by(OUTBOX.c.rank, OUTBOX.c.event_row)
     .limit(bindparam("most", type_=Integer))
 )
@@ -184,9 +189,10 @@ _PENDING_UNHELD = Prepared(_WAITING.where(~held(bindparam("now", type_=Integer))
 
 def told(connection: Connection, outbox_ids: Iterable[int]) -> None:
     """Forget outbox rows whose channel has taken them."""
-    ids = [(number,) for number in outbox_ids]
-    if ids:
-        connection.exec_driver_sql("DELETE FROM outbox WHERE id = ?", ids)
+    _TOLD.run(connection, rows=[(number,) for number in outbox_ids])
+
+
+_TOLD = Prepared(delete(OUTBOX).where(OUTBOX.c.id.in_(select(_ROWS.c.id))))
 
 
 def outbox_depth(connection: Connection) -> int:

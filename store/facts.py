@@ -6,9 +6,8 @@ each obligation would cost ten times as much as its answer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from devices.ids import Instant
 from rules.plans import Plan
@@ -16,7 +15,7 @@ from rules.promises import Decision, Read, Verdict
 from rules.promises import Obligation as Promise
 from store import decisions, obligations
 from store.evidence import Asked, deciding_reads, few_reads, reachable
-from store.obligations import Plans
+from store.obligations import OneRow, Plans
 from store.spans import excuses_of
 from store.verdicts import last_verdicts
 
@@ -39,7 +38,7 @@ class Page:
     def __init__(
         self,
         connection: Connection,
-        rows: Sequence[Row[*tuple[Any, ...]]],
+        rows: Sequence[OneRow],
         plans: Plans,
         marker: Instant,
     ) -> None:
@@ -55,7 +54,7 @@ class Page:
         self._reads = few_reads(connection, self._asked)
         self._reachable: dict[tuple[int, Instant, Instant], bool] = {}
 
-    def of(self, row: Row[*tuple[Any, ...]]) -> Facts:
+    def of(self, row: OneRow) -> Facts:
         """The facts of one of its rows."""
         asked, last = self._asked[row.id], self._lasts.get(row.id)
         if last is None and row.revision > 0:
@@ -83,7 +82,7 @@ class Page:
         return self._reachable[asked]
 
 
-def _asked(row: Row[*tuple[Any, ...]], promise: Promise, marker: Instant) -> Asked:
+def _asked(row: OneRow, promise: Promise, marker: Instant) -> Asked:
     # an overdue stretch is ended by the next visit, which may come after due
     end = max(marker + 1, promise.due) if row.kind == "gap" else promise.due
     return Asked(row.site_id, promise, end)

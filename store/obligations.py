@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import structlog
 from sqlalchemy import (
     Connection,
+    Integer,
     Row,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -307,22 +309,40 @@ def next_wake(connection: Connection) -> Instant | None:
     return connection.execute(query).scalar()
 
 
-def awake(
-    connection: Connection, until: Instant, limit: int, skip: Sequence[int] = ()
-) -> list[Row[*tuple[Any, ...]]]:
-    """Obligations whose wake is at or before `until`, earliest first, at most `limit`.
+class Awake(NamedTuple):
+    """What of a row of the table is asked for to look at it."""
 
-    `skip`: those that could not be judged just now and must not hold up the others.
-    """
-    query = (
-        select(OBLIGATION)
-        .where(OBLIGATION.c.wake.is_not(None), OBLIGATION.c.wake <= until)
-        .order_by(OBLIGATION.c.wake, OBLIGATION.c.id)
-        .limit(limit)
-    )
-    if skip:
-        query = query.where(OBLIGATION.c.id.not_in(list(skip)))
-    return list(connection.execute(query))
+    id: int
+    key: str
+    kind: str
+    site_id: int
+    plan_id: int
+    plan_version_id: int
+    profiled_id: int | None
+    checkpoint_id: int | None
+    opens: Instant
+    closes: Instant
+    due: Instant
+    scored: bool
+    alarm: bool
+    revision: int
+
+
+OneRow = Row[*tuple[Any, ...]] | Awake
+"""A row of the table, whole or as much of it as is needed."""
+
+
+def awake(connection: Connection, until: Instant, limit: int) -> list[Awake]:
+    """Obligations whose wake is at or before `until`, earliest first, at most `limit`."""
+    return list(map(Awake._make, _AWAKE.all(connection, until=until, most=limit)))
+
+
+_AWAKE = Prepared(
+    select(*(OBLIGATION.c[name] for name in Awake._fields))
+    .where(OBLIGATION.c.wake.is_not(None), OBLIGATION.c.wake <= bindparam("until"))
+    .order_by(OBLIGATION.c.wake, OBLIGATION.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 _Snapshot = tuple[Plan, Terms | None]
@@ -335,7 +355,7 @@ class Plans:
     def __init__(self) -> None:
         self._plans: dict[tuple[Prepared, int], _Snapshot] = {}
 
-    def load(self, connection: Connection, rows: Iterable["Row[*tuple[Any, ...]]"]) -> None:
+    def load(self, connection: Connection, rows: Iterable[OneRow]) -> None:
         """Read what a page of obligations will ask for, and is not known yet, at once."""
         asked: dict[Prepared, set[int]] = {_VERSION_TERMS: set(), _PROFILED_TERMS: set()}
         for row in rows:
@@ -351,7 +371,7 @@ class Plans:
         """The plan as it stood in that version."""
         return self._snapshot(connection, _VERSION_TERMS, version_id)[0]
 
-    def promise(self, connection: Connection, row: "Row[*tuple[Any, ...]] | Sibling") -> Promise:
+    def promise(self, connection: Connection, row: "OneRow | Sibling") -> Promise:
         """The obligation a row of the table stands for, as the rules know it."""
         plan, terms = self._owed_by(connection, row)
         return Promise(
@@ -368,11 +388,11 @@ class Plans:
             proof=plan.proof,
         )
 
-    def owed_by(self, connection: Connection, row: "Row[*tuple[Any, ...]] | Sibling") -> Plan:
+    def owed_by(self, connection: Connection, row: "OneRow | Sibling") -> Plan:
         """The plan as it was for one obligation, with the special periods that held for it."""
         return self._owed_by(connection, row)[0]
 
-    def _owed_by(self, connection: Connection, row: "Row[*tuple[Any, ...]] | Sibling") -> _Snapshot:
+    def _owed_by(self, connection: Connection, row: "OneRow | Sibling") -> _Snapshot:
         if row.profiled_id is None:
             return self._snapshot(connection, _VERSION_TERMS, row.plan_version_id)
         return self._snapshot(connection, _PROFILED_TERMS, row.profiled_id)
@@ -399,16 +419,14 @@ def _gap(plan: Plan, key: str) -> Gap:
     return Gap(checkpoint=key.rpartition("/")[2], every=plan.every, grace=plan.grace)
 
 
-def siblings(
-    connection: Connection, row: Row[*tuple[Any, ...]], plans: Plans
-) -> tuple[Promise, ...]:
+def siblings(connection: Connection, row: OneRow, plans: Plans) -> tuple[Promise, ...]:
     """The other rounds of the same plan that a read within this one might serve instead."""
     rows = siblings_of(connection, [row], plans).get(row.id, ())
     return tuple(plans.promise(connection, other) for other in rows)
 
 
 def siblings_of(
-    connection: Connection, rows: Iterable[Row[*tuple[Any, ...]]], plans: Plans
+    connection: Connection, rows: Iterable[OneRow], plans: Plans
 ) -> dict[int, list["Sibling"]]:
     """The same for each of a page of obligations that has any, by its id."""
     page = []

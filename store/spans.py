@@ -13,13 +13,13 @@ from sqlalchemy import Connection, Row, Table, and_, insert, or_, select, update
 from devices.ids import Instant
 from rules.promises import Decision, Do
 from store.entries import NewAction, append_action
+from store.obligations import OBLIGATION, OneRow
 from store.prepared import Prepared, paged
-from store.tables import Excuse, Obligation, Person, Plan, Silence, Site, Substitution, table_of
+from store.tables import Excuse, Person, Plan, Silence, Site, Substitution, table_of
 
 EXCUSE = table_of(Excuse)
 SILENCE = table_of(Silence)
 SUBSTITUTION = table_of(Substitution)
-OBLIGATION = table_of(Obligation)
 SITE = table_of(Site)
 PLAN = table_of(Plan)
 PERSON = table_of(Person)
@@ -65,14 +65,12 @@ def excuse(
     return connection.execute(asleep).rowcount
 
 
-def excuse_of(connection: Connection, row: Row[*tuple[Any, ...]]) -> Decision | None:
+def excuse_of(connection: Connection, row: OneRow) -> Decision | None:
     """The excuse that covers an obligation, the one given first, as a decision about it."""
     return excuses_of(connection, [row]).get(row.id)
 
 
-def excuses_of(
-    connection: Connection, rows: Sequence[Row[*tuple[Any, ...]]]
-) -> dict[int, Decision]:
+def excuses_of(connection: Connection, rows: Sequence[OneRow]) -> dict[int, Decision]:
     """The same for each of a page of obligations that any excuse covers, by its id."""
     page = [(row.id, row.site_id, row.plan_id, row.opens) for row in rows]
     return {

@@ -7,31 +7,27 @@ was judged from, so that each verdict is written, and told, once.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from devices.ids import Instant
 from rules.promises import Verdict
+from store.obligations import OBLIGATION, OneRow
 from store.prepared import Inserts, Prepared, paged
-from store.tables import Obligation, VerdictRow, table_of
+from store.tables import VerdictRow, table_of
 
-OBLIGATION = table_of(Obligation)
 VERDICT = table_of(VerdictRow)
 
-Judged = tuple[Row[*tuple[Any, ...]], Verdict]
+Judged = tuple[OneRow, Verdict]
 """A row of the obligations, as it was found, and what is said of it now."""
 
 
-def last_verdicts(
-    connection: Connection, rows: Iterable[Row[*tuple[Any, ...]]]
-) -> dict[int, dict[str, Any]]:
+def last_verdicts(connection: Connection, rows: Iterable[OneRow]) -> dict[int, dict[str, Any]]:
     """The document of the verdict that holds, by obligation, of those that have one."""
     page = [(row.id, row.revision) for row in rows if row.revision > 0]
     return dict(_DOCUMENTS.all(connection, page=page)) if page else {}
 
 
-def put_off(
-    connection: Connection, rows: Iterable[tuple[Row[*tuple[Any, ...]], Instant | None]]
-) -> None:
+def put_off(connection: Connection, rows: Iterable[tuple[OneRow, Instant | None]]) -> None:
     """Look again at these instants; nothing was said."""
     page = [(row.id, row.revision, wake) for row, wake in rows]
     if page:

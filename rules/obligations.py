@@ -292,9 +292,10 @@ def _excused_whole(obligation: Obligation, known: Known) -> bool:
 
 def _decisions(bearing: Iterable[Read], known: Known) -> tuple[Decision, ...]:
     """What was decided of the obligation and of the reads that bear on it."""
-    reads = {read.identity: read.decision for read in bearing}
-    made = [known.decision, *(reads[identity] for identity in sorted(reads))]
-    return tuple(sorted((d for d in made if d is not None), key=lambda decision: decision.at))
+    reads = {read.identity: read.decision for read in bearing if read.decision is not None}
+    made = [] if known.decision is None else [known.decision]
+    made += (reads[identity] for identity in sorted(reads))
+    return tuple(sorted(made, key=lambda decision: decision.at))
 
 
 def unproven(

@@ -33,7 +33,7 @@ from devices.ids import Instant
 from store.addresses import database_path
 from store.tables import LedgerIdentity, table_of
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 16))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 17))
 """The schema's revisions, oldest first; the last is the one this program works with."""
 
 BUSY_TIMEOUT_MS = 10_000

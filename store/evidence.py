@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, tuple_
+from sqlalchemy import Connection, bindparam, exists, func, select, tuple_
 
 from devices.ids import Identity, Instant
 from rules.clocks import sending
@@ -154,7 +154,7 @@ def deciding_reads(
     begins or ends: the others could only be later ones of the same visit.
     """
     since = promise.opens - promise.early
-    ((_, heard),) = _MANY.all(connection, page=[(0, site_id, since, until)])
+    ((_, heard, _),) = _MANY.all(connection, page=[(0, site_id, since, until)])
     plain = isinstance(promise.terms, Round) and promise.terms.plain and not promise.proof
     if not plain or heard <= DENSE * len(promise.places):
         return reads_for(connection, site_id, promise, until)
@@ -188,12 +188,20 @@ def few_reads(connection: Connection, page: Mapping[int, Asked]) -> dict[int, li
         if isinstance(asked.promise.terms, Gap)
         or (isinstance(asked.promise.terms, Round) and asked.promise.terms.people <= 1)
     ]
-    heard: dict[int, int] = dict(_MANY.all(connection, page=spans))
-    few = [span for span in spans if heard[span[0]] <= FEW]
-    found: dict[int, list[Read]] = {number: [] for number, *_ in few}
-    told = _AS_TOLD_ON_PAGE.all(connection, page=[span for span in few if heard[span[0]]])
-    for *row, number in (*told, *_CORRECTED_ON_PAGE.all(connection, page=few)):
-        found[number].append(_read(connection, row, page[number].promise.due, None))
+    found: dict[int, list[Read]] = {}
+    told, corrected = [], []
+    for span, (number, reads, moved) in zip(spans, _MANY.all(connection, page=spans), strict=True):
+        if reads > FEW:
+            continue
+        found[number] = []
+        if reads:
+            told.append(span)
+        if moved:
+            corrected.append(span)
+    for query, asked_for in ((_AS_TOLD_ON_PAGE, told), (_CORRECTED_ON_PAGE, corrected)):
+        rows = query.all(connection, page=asked_for) if asked_for else ()
+        for *row, number in rows:
+            found[number].append(_read(connection, row, page[number].promise.due, None))
     return found
 
 
@@ -201,6 +209,7 @@ FEW = 50
 """Reads of an obligation that are taken together with those of others."""
 DENSE = 4
 """Reads for each checkpoint of a round, above which only the deciding ones are taken."""
+
 _MANY = Prepared(
     select(
         _PAGE.c.id,
@@ -212,6 +221,13 @@ _MANY = Prepared(
         )
         .correlate(_PAGE)
         .scalar_subquery(),
+        exists(
+            select(CORRECTION.c.entry_id).where(
+                CORRECTION.c.site_id == _PAGE.c.site,
+                CORRECTION.c.at >= _PAGE.c.since,
+                CORRECTION.c.at < _PAGE.c.until,
+            )
+        ).correlate(_PAGE),
     )
 )
 _FIRST = (
@@ -265,8 +281,26 @@ def read_of(
 
 def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Rounds | None) -> Read:
     # Every read of a round comes through here; a row's names would cost more than all the rest.
-    entry_id, device_id, epoch, seq, told_at, sent, received_at, after, before = row[:9]
-    corrected, how, checkpoint, device, person, body, via, proof, replayed = row[9:]
+    (
+        entry_id,
+        device_id,
+        epoch,
+        seq,
+        told_at,
+        sent,
+        received_at,
+        after,
+        before,
+        corrected,
+        how,
+        checkpoint,
+        device,
+        person,
+        body,
+        via,
+        proof,
+        replayed,
+    ) = row
     at = told_at if corrected is None else corrected
     late = after >= due
     identity = str(Identity(device, epoch, seq))

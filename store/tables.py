@@ -562,7 +562,8 @@ class Obligation(SQLModel, table=True):
     __tablename__ = "obligation"
     __table_args__ = (
         Index("obligation_wake", "wake", sqlite_where=text("wake IS NOT NULL")),
-        Index("obligation_site_opens", "site_id", "opens"),
+        # due and plan: of three days of a site's rounds those that overlap are told by it alone
+        Index("obligation_site_opens", "site_id", "opens", "due", "plan_id"),
         Index("obligation_quota", "site_id", "opens", sqlite_where=text("kind = 'quota'")),
         Index("obligation_waiting", "site_id", "opens", sqlite_where=text("waiting > 0")),
         Index("obligation_alarm", "checkpoint_id", sqlite_where=text("alarm = 1")),

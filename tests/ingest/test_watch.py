@@ -134,7 +134,7 @@ async def test_two_workers_write_one_verdict(bench, ledger):
     with writing(bench.ledger.engine) as connection:
         (row,) = obligations.awake(connection, opens + MINUTE, 10)
         watch = a_watch(bench, ledger, TickClock(opens + MINUTE))
-        (look,) = watch._looks(connection, [row], opens + MINUTE, waited=False)
+        (look,) = watch._together(connection, [row], opens + MINUTE, waited=False)
         assert flipped(connection, [(row, look.verdict)], 1) == {row.id}
         assert flipped(connection, [(row, look.verdict)], 2) == set()
     assert len(verdicts(bench)) == 1

@@ -66,7 +66,7 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHERS = bytes(set(range(256)) - set(b"[{]}"))
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One readable record: `raw` is its own bytes, also where it came in an array.
 
     `digest` is a signed 64-bit hash of the content; the same identity with another digest

@@ -97,7 +97,7 @@ def _where(site: str, kind: Kind) -> bytes:
 # The usual check-in -------------------------------------------------------------------------------
 
 
-class Usual(CheckIn, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Usual(CheckIn, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A check-in whose JSON says nothing in a way of its own, so that its content needs no look at
     the JSON: known members only, none inside another, a UID written as it is kept.
     """

@@ -39,7 +39,7 @@ class Marked(NamedTuple):
     at: Instant
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Taken(msgspec.Struct, frozen=True, gc=False):
     """A record, read and placed.
 
     `site`: where it happened. `listens_at`: the site in whose topics its device waits for

@@ -40,7 +40,7 @@ class Broker:
     ca_file: Path | None = None
 
 
-class Delivery(Struct, frozen=True):
+class Delivery(Struct, frozen=True, gc=False):
     """One message: where it was published, its bytes, and what its acknowledgement needs."""
 
     session: str

@@ -89,7 +89,7 @@ def tomorrow(folder: Path, sites: int, rounds: int) -> dict[str, Any]:
     ordered, cpu = sorted(made.transactions), sorted(made.cpu_transactions)
     return {
         "rows": rows,
-        "seconds": made.seconds * sites * rounds / rows,  # the horizon is 26 hours
+        "seconds": made.seconds * sites * rounds / rows,  # the horizon is longer than a day
         "cpu_seconds": made.cpu_seconds * sites * rounds / rows,
         "transactions": len(ordered),
         "longest_ms": ordered[-1],

@@ -27,10 +27,11 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-HORIZON_MS = 26 * 3_600_000
-"""How far ahead obligations are made: handhelds show the rounds of the coming day."""
-STEP_MS = 3_600_000
-"""How far the horizon falls behind before it is made up."""
+HORIZON_MS = 30 * 3_600_000
+"""How far ahead obligations are made."""
+STEP_MS = 6 * 3_600_000
+"""How far the horizon falls behind before it is made up: a day is always there, and the plans are
+read four times a day."""
 PAGE = 500
 """Obligations written in one transaction, so that it stays under 50 ms."""
 PLANS = 20

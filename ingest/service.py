@@ -181,7 +181,7 @@ class Service:
         self._outages = BrokerOutages(ledger, begun.clock.now())
         self._steps = ClockSteps(ledger, begun.clock, self._watch)
         self._room = Room(ledger_path(ledger.engine), settings, self._health)
-        self._marked = asyncio.Event()
+        self._marked, self._ahead = asyncio.Event(), asyncio.Event()
         self._following = asyncio.Lock()
         self._reading = self._short = False
         self._ending = False
@@ -222,6 +222,7 @@ class Service:
             "rollcall": self._rollcall.run(),
             "handouts": self._handouts.run(),
             "owing": self._keep_owing(),
+            "ahead": self._keep_ahead(),
             "outages": self._outages.run(),
             "losses": self._losses.run(),
             "housekeeping": self._keep_house(),
@@ -348,14 +349,23 @@ class Service:
             known = self._known
             if known is None:
                 continue
-            if self._owing.made_until is None and self._ticks:
-                await self._follow_registry(None)
             made = self._owing.made_until
-            await self._owing.make(known)
             if made is None or made < known + SEEN_MS:
+                if made is None and self._ticks:
+                    await self._follow_registry(None)
+                await self._owing.make(known)
                 self._handouts.everybody()
+            self._ahead.set()
             self._watch.advance(known)
             self._handouts.advance(known)
+
+    async def _keep_ahead(self) -> None:
+        """Make what will be owed, beside the judging of what is."""
+        while True:
+            await self._ahead.wait()
+            self._ahead.clear()
+            if self._known is not None:
+                await self._owing.make(self._known)
 
     async def _keep_house(self) -> None:
         """Each second: the registry, the disk, the figures of `/metrics`, the minute."""

@@ -325,13 +325,13 @@ def owed(
     # One day more: where clocks are set back across midnight, a later instant has an earlier date.
     last = _local(until, tz).date() + _DAY
     found = _spans(plan, calendar, (first, last), on)
-    terms: dict[int, tuple[Terms, ...]] = {}  # of each plan that special periods make of this one
+    asked: dict[int, _Asked] = {}  # by each plan that special periods make of this one
     for opens in sorted(found):
         if since < opens <= until:
             changed, span = found[opens].plan, found[opens].span
-            if id(changed) not in terms:
-                terms[id(changed)] = changed.terms()
-            yield from _obligations(changed, span, terms[id(changed)])
+            if id(changed) not in asked:
+                asked[id(changed)] = _Asked(changed.terms(), changed.proof)
+            yield from _obligations(changed, span, asked[id(changed)])
 
 
 def window_days(
@@ -346,7 +346,9 @@ def window_days(
         owing = tuple(
             owed
             for window in windows
-            for owed in _obligations(window.plan, window.span, window.plan.terms())
+            for owed in _obligations(
+                window.plan, window.span, _Asked(window.plan.terms(), window.plan.proof)
+            )
         )
         yield WindowDay(day=calendar.day(when), owed=owing)
 
@@ -378,8 +380,15 @@ def zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is no time zone: write one as Asia/Shanghai") from error
 
 
-def _obligations(plan: Plan, span: Span, terms: tuple[Terms, ...]) -> Iterator[Obligation]:
-    for term in terms:
+class _Asked(NamedTuple):
+    """What each window of a plan asks."""
+
+    terms: tuple[Terms, ...]
+    proof: frozenset[str]
+
+
+def _obligations(plan: Plan, span: Span, asked: _Asked) -> Iterator[Obligation]:
+    for term in asked.terms:
         key = (
             gap_key(plan.site, plan.slug, span.opens, term.checkpoint)
             if isinstance(term, Gap)
@@ -396,7 +405,7 @@ def _obligations(plan: Plan, span: Span, terms: tuple[Terms, ...]) -> Iterator[O
             early=plan.early,
             scored=span.scored,
             profiles=plan.profiles,
-            proof=plan.proof,
+            proof=asked.proof,
         )
 
 

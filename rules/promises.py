@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from msgspec import Struct
@@ -377,6 +378,7 @@ class Flip:
     now: Verdict
 
 
+@lru_cache(maxsize=4_096)  # the rounds of many sites open together
 def utc(at: Instant) -> str:
     """`at` in UTC as keys print it, `2026-09-01T14:00:00Z`; milliseconds only if there are any."""
     whole, ms = divmod(at, 1000)

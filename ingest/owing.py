@@ -27,11 +27,11 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-HORIZON_MS = 30 * 3_600_000
+HORIZON_MS = 36 * 3_600_000
 """How far ahead obligations are made."""
-STEP_MS = 6 * 3_600_000
+STEP_MS = 12 * 3_600_000
 """How far the horizon falls behind before it is made up: a day is always there, and the plans are
-read four times a day."""
+read twice a day."""
 PAGE = 500
 """Obligations written in one transaction, so that it stays under 50 ms."""
 PLANS = 20

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from devices.ids import Instant
 from devices.messages import Status
@@ -99,8 +98,7 @@ class PresenceBook:
         """
         if status.fw not in (None, known.firmware):
             known.firmware = status.fw
-            noted = {"device_id": device_id, "at": at, "firmware": status.fw}
-            connection.execute(insert(FIRMWARE).values(noted))
+            _NOTED.run(connection, device_id=device_id, at=at, firmware=status.fw)
         charged = status.bat not in (None, known.battery)
         known.battery = status.bat if charged else known.battery
         return charged
@@ -111,21 +109,28 @@ class PresenceBook:
 
     def flush(self, connection: Connection) -> None:
         """Write the contacts of the devices heard since the last flush."""
+        if not self._heard:
+            return
+        begun: list[dict[str, Any]] = []
         longer: list[tuple[Instant, int]] = []
+        last = _LAST_ID.first(connection)
+        next_id = (last[0] if last else 0) + 1
         for device_id, spans in self._heard.items():
             known = self._known[device_id]
             for since, until in sorted(spans):
                 if known.contact is None or since - known.until > CONTACT_GAP_MS:
+                    known.contact = next_id + len(begun)
                     span = {"device_id": device_id, "since": since, "until": until}
-                    ((known.contact,),) = _BEGIN.all(connection, **span)
+                    begun.append({"id": known.contact, **span})
                 elif until > known.until:
                     longer.append((until, known.contact))
                 known.until = max(known.until, until)
+        if begun:
+            _BEGIN.each(connection, begun)
         if longer:
             connection.exec_driver_sql(_LONGER, longer)
-        if self._heard:
-            heard = [(max(u for _, u in spans), device) for device, spans in self._heard.items()]
-            connection.exec_driver_sql(_HEARD, heard)
+        heard = [(max(u for _, u in spans), device) for device, spans in self._heard.items()]
+        connection.exec_driver_sql(_HEARD, heard)
         self._heard.clear()
 
     def _hear(self, device_id: int, at: Instant) -> None:
@@ -144,7 +149,7 @@ class PresenceBook:
         if known is None:
             state = _STATE.first(connection, device=device_id)
             if state is None:
-                connection.execute(insert(STATE).values(device_id=device_id))
+                _MADE.run(connection, device_id=device_id)
             online, boot, epoch, battery, firmware = state or (None,) * 5
             contact, until = _LAST_CONTACT.first(connection, device=device_id) or (None, 0)
             known = self._known[device_id] = _Known(
@@ -162,12 +167,8 @@ class PresenceBook:
         self, connection: Connection, device_id: int, known: _Known, online: bool, at: Instant
     ) -> None:
         known.online = online
-        connection.execute(insert(PRESENCE).values(device_id=device_id, at=at, online=online))
-        connection.execute(
-            update(STATE)
-            .where(STATE.c.device_id == device_id)
-            .values(online=online, turned_at=at, wake=at)
-        )
+        _TURNED.run(connection, device_id=device_id, at=at, online=online)
+        _STANDS.run(connection, it=device_id, online=online, turned_at=at, wake=at)
 
 
 _STATE = Prepared(
@@ -181,7 +182,13 @@ _LAST_CONTACT = Prepared(
     .order_by(CONTACT.c.until.desc())
     .limit(1)
 )
-_BEGIN = Prepared(insert(CONTACT).returning(CONTACT.c.id), columns=("device_id", "since", "until"))
+_LAST_ID = Prepared(select(CONTACT.c.id).order_by(CONTACT.c.id.desc()).limit(1))
+_BEGIN = Prepared(insert(CONTACT), columns=("id", "device_id", "since", "until"))
+_MADE = Prepared(insert(STATE), columns=("device_id",))
+_NOTED = Prepared(insert(FIRMWARE), columns=("device_id", "at", "firmware"))
+_TURNED = Prepared(insert(PRESENCE), columns=("device_id", "at", "online"))
+_ITS = update(STATE).where(STATE.c.device_id == bindparam("it"))
+_STANDS = Prepared(_ITS, columns=("online", "turned_at", "wake"))
 # a row for each device of each batch: as it goes to the driver, without a detour
 _LONGER = "UPDATE contact SET until = ? WHERE id = ?"
 _HEARD = "UPDATE device_state SET heard_at = ? WHERE device_id = ?"
@@ -196,7 +203,7 @@ def _fold(
     live: bool,
     wake: Instant | None,
 ) -> None:
-    told: dict[str, Any] = {
+    told = {
         "boot": status.boot,
         "epoch": status.epoch,
         "battery": status.bat,
@@ -208,10 +215,21 @@ def _fold(
         "skew_ms": status.sent - at if live and status.sent is not None else None,
         "wake": wake,
     }
-    values = {name: value for name, value in told.items() if value is not None}
-    row = upsert(STATE).values(device_id=device_id, status_at=at, online=status.online, **values)
-    new = {"status_at": at, "online": status.online, **values}
-    connection.execute(row.on_conflict_do_update(index_elements=["device_id"], set_=new))
+    new = {f"new_{name}": value for name, value in told.items()}
+    _FOLD.run(connection, it=device_id, new_status_at=at, new_online=status.online, **new)
+
+
+_TOLD = (
+    *("boot", "epoch", "battery", "rssi", "firmware", "model", "queue", "oldest", "skew_ms"),
+    "wake",
+)
+_FOLD = Prepared(  # what a status does not say stays as it was
+    _ITS.values(
+        status_at=bindparam("new_status_at"),
+        online=bindparam("new_online", type_=STATE.c.online.type),
+        **{name: func.coalesce(bindparam(f"new_{name}"), STATE.c[name]) for name in _TOLD},
+    )
+)
 
 
 def reachable_through(

@@ -5,10 +5,21 @@ Held while the silence lasts; then what has ended meanwhile is dropped, and what
 told once, as it stands. What is critical is never held.
 """
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+)
 
 from devices.ids import Instant
 from devices.messages import EventState, Severity
+from store.prepared import Prepared
 from store.spans import SILENCE
 from store.tables import EventRow, Outbox, table_of
 
@@ -23,8 +34,14 @@ def held(now: Instant | ColumnElement[int]) -> ColumnElement[bool]:
 
 def any_ended(connection: Connection, since: Instant, now: Instant) -> bool:
     """Whether a silence ended in `(since, now]`."""
-    span = and_(SILENCE.c.until > since, SILENCE.c.until <= now)
-    return connection.execute(select(SILENCE.c.id).where(span).limit(1)).first() is not None
+    return _ENDED.first(connection, since=since, now=now) is not None
+
+
+_ENDED = Prepared(
+    select(SILENCE.c.id)
+    .where(SILENCE.c.until > bindparam("since"), SILENCE.c.until <= bindparam("now"))
+    .limit(1)
+)
 
 
 def drop_over(connection: Connection, now: Instant) -> int:

@@ -74,7 +74,7 @@ SERVICE: Sequence[Break] = (
     # Other content under a known identity is dropped.
     (checks.ONCE, "store.entries", "same = _digest(connection, row) == row.digest", "same = True"),
     # A copy is a sign of life of its device.
-    (checks.FAIR, "ingest.writer", "_fresh.append(new)", "_fresh.append(True)"),
+    (checks.FAIR, "ingest.writer", "if id(item) not in self._again:", "if True:"),
     (checks.EVENT_TIME, "store.events", '"raised_at": now', '"raised_at": notice.at'),
     (
         checks.EVENT_TIME,
@@ -111,12 +111,12 @@ SERVICE: Sequence[Break] = (
         "OBLIGATION.c.wake.is_(None) & (1 == 0),",
     ),
     # An earlier visit is told, and what outlived its window stays ended by the one known first.
-    (checks.FAIR, "ingest.judged", "if at <= self.overrun.get(checkpoint_id, 0):", "if False:"),
+    (checks.FAIR, "ingest.judged", "checkpoint_id is not None and at <= overrun", "False"),
     (
         checks.BOTH_CLOCKS,
         "ingest.reader",
-        "            message.sent,\n            now,\n",
-        "            message.sent,\n            message.at,\n",
+        "message.sent,\n                now,\n",
+        "message.sent,\n                message.at,\n",
     ),
     (checks.BOTH_CLOCKS, "store.arrivals", "if wrong or odd else []", "if odd else []"),
     # What a crash left open, and what was judged before it, is forgotten.

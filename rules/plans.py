@@ -82,8 +82,7 @@ class Window:
             raise ValueError(f"{text!r} is no window: {error}") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanCheckpoint:
+class PlanCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint as the plan knew it: the names that a verdict is explained with.
 
     `visits` None: once, or as often as the quota says. `optional`: it need not be visited.

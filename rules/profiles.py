@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Self
 
+import msgspec
+
 from rules.plans import Plan, PlanCheckpoint, Window
 
 SHORTEST_MS = 60_000
@@ -113,7 +115,7 @@ def _oftener(plan: Plan, times: int) -> Plan:
     def point(found: PlanCheckpoint) -> PlanCheckpoint:
         if found.optional:
             return found
-        return replace(found, visits=(found.visits or usual) * times)
+        return msgspec.structs.replace(found, visits=(found.visits or usual) * times)
 
     return replace(plan, route=tuple(map(point, plan.route)))
 

@@ -1,4 +1,4 @@
-"""What bears on an obligation: the reads of its site and window, and who could have told more."""
+"""What bears on an obligation: the reads of its site and window."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -13,15 +13,13 @@ from store.decisions import of_read
 from store.entries import EntryKind, ViaCode
 from store.holdings import TOLD, Rounds, Tag, tags_before
 from store.prepared import Prepared, paged
-from store.presence import anything_arrived, reachable_through
+from store.presence import anything_arrived
 from store.tables import (
     Arrival,
     Checkpoint,
     Correction,
     Device,
-    DevicePlace,
     Entry,
-    Outage,
     Person,
     table_of,
 )
@@ -33,8 +31,6 @@ CORRECTION = table_of(Correction)
 CHECKPOINT = table_of(Checkpoint)
 DEVICE = table_of(Device)
 PERSON = table_of(Person)
-PLACE = table_of(DevicePlace)
-OUTAGE = table_of(Outage)
 
 _COLUMNS = (
     ENTRY.c.id,
@@ -379,41 +375,3 @@ def trust_of(
         return Trust.IMPORTED
     found, _ = sending(sent, after, before)
     return found if found is Trust.TRUSTED else Trust.UNPROVEN
-
-
-def reachable(connection: Connection, site_id: int, since: Instant, until: Instant) -> bool:
-    """Whether anybody of the site could have told of a visit at some instant of `[since, until)`.
-
-    False when every device was unreachable throughout, or the broker was. A site without devices
-    of its own is walked with those of the grid above it, of which any may come: there, only the
-    broker counts.
-    """
-    if _CUT.first(connection, since=since, until=until) is not None:
-        return False
-    devices = _DEVICES.all(connection, site=site_id, since=since, until=until)
-    return not devices or any(
-        reachable_through(connection, device, heartbeat_ms, since, until)
-        for device, heartbeat_ms in devices
-    )
-
-
-_CUT = Prepared(
-    select(OUTAGE.c.id)
-    .where(
-        OUTAGE.c.what == "broker",
-        OUTAGE.c.since <= bindparam("since"),
-        (OUTAGE.c.until.is_(None)) | (OUTAGE.c.until >= bindparam("until")),
-    )
-    .limit(1)
-)
-_DEVICES = Prepared(  # those that belonged there then, wherever they do now
-    select(DEVICE.c.id, DEVICE.c.heartbeat_ms)
-    .distinct()
-    .select_from(PLACE.join(DEVICE, DEVICE.c.id == PLACE.c.device_id))
-    .where(
-        PLACE.c.site_id == bindparam("site"),
-        PLACE.c.since < bindparam("until"),
-        (PLACE.c.until.is_(None)) | (PLACE.c.until > bindparam("since")),
-        (DEVICE.c.retired_at.is_(None)) | (DEVICE.c.retired_at > bindparam("since")),
-    )
-)

@@ -14,8 +14,9 @@ from rules.plans import Plan
 from rules.promises import Decision, Read, Verdict
 from rules.promises import Obligation as Promise
 from store import decisions, obligations
-from store.evidence import Asked, deciding_reads, few_reads, reachable
+from store.evidence import Asked, deciding_reads, few_reads
 from store.obligations import OneRow, Plans
+from store.presence import reachable
 from store.spans import excuses_of
 from store.verdicts import last_verdicts
 
@@ -75,7 +76,7 @@ class Page:
         )
 
     def reachable(self, site_id: int, since: Instant, until: Instant) -> bool:
-        """As `store.evidence.reachable`; a site's rounds that fall due together ask it once."""
+        """As `store.presence.reachable`; a site's rounds that fall due together ask it once."""
         asked = (site_id, since, until)
         if asked not in self._reachable:
             self._reachable[asked] = reachable(self._connection, *asked)

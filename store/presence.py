@@ -15,12 +15,25 @@ from devices.ids import Instant
 from devices.messages import Status
 from rules.presence import SILENCES
 from store.prepared import Prepared
-from store.tables import Contact, DeviceFirmware, DeviceState, Entry, Presence, table_of
+from store.tables import (
+    Contact,
+    Device,
+    DeviceFirmware,
+    DevicePlace,
+    DeviceState,
+    Entry,
+    Outage,
+    Presence,
+    table_of,
+)
 
 CONTACT = table_of(Contact)
 PRESENCE = table_of(Presence)
 STATE = table_of(DeviceState)
 ENTRY = table_of(Entry)
+DEVICE = table_of(Device)
+PLACE = table_of(DevicePlace)
+OUTAGE = table_of(Outage)
 FIRMWARE = table_of(DeviceFirmware)
 
 CONTACT_GAP_MS = 60_000
@@ -228,6 +241,44 @@ _FOLD = Prepared(  # what a status does not say stays as it was
         status_at=bindparam("new_status_at"),
         online=bindparam("new_online", type_=STATE.c.online.type),
         **{name: func.coalesce(bindparam(f"new_{name}"), STATE.c[name]) for name in _TOLD},
+    )
+)
+
+
+def reachable(connection: Connection, site_id: int, since: Instant, until: Instant) -> bool:
+    """Whether anybody of the site could have told of a visit at some instant of `[since, until)`.
+
+    False when every device was unreachable throughout, or the broker was. A site without devices
+    of its own is walked with those of the grid above it, of which any may come: there, only the
+    broker counts.
+    """
+    if _CUT.first(connection, since=since, until=until) is not None:
+        return False
+    devices = _DEVICES.all(connection, site=site_id, since=since, until=until)
+    return not devices or any(
+        reachable_through(connection, device, heartbeat_ms, since, until)
+        for device, heartbeat_ms in devices
+    )
+
+
+_CUT = Prepared(
+    select(OUTAGE.c.id)
+    .where(
+        OUTAGE.c.what == "broker",
+        OUTAGE.c.since <= bindparam("since"),
+        (OUTAGE.c.until.is_(None)) | (OUTAGE.c.until >= bindparam("until")),
+    )
+    .limit(1)
+)
+_DEVICES = Prepared(  # those that belonged there then, wherever they do now
+    select(DEVICE.c.id, DEVICE.c.heartbeat_ms)
+    .distinct()
+    .select_from(PLACE.join(DEVICE, DEVICE.c.id == PLACE.c.device_id))
+    .where(
+        PLACE.c.site_id == bindparam("site"),
+        PLACE.c.since < bindparam("until"),
+        (PLACE.c.until.is_(None)) | (PLACE.c.until > bindparam("since")),
+        (DEVICE.c.retired_at.is_(None)) | (DEVICE.c.retired_at > bindparam("since")),
     )
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -109,6 +110,26 @@ async def test_thousands_that_wait_all_leave(bench, ledger, broker, source):
         await until(lambda: waiting(bench) == 0)
     subjects = [event["subject"] for event in told(broker, "checkin.unknown-tag")]
     assert subjects == [f"hh-1/0/{seq}" for seq in range(3_000)]
+
+
+async def test_events_leave_while_the_writer_is_busy(bench, ledger, broker, source):
+    """What was told is forgotten once the writer has time; the pages behind it do not wait."""
+    events = 3 * box.PAGE
+    for start in range(0, events, 200):
+        said = [checkin(seq, NOW, "04FFFF") for seq in range(start, start + 200)]
+        bench.take(delivery(up("checkin"), said))
+    over = threading.Event()
+    busy = asyncio.ensure_future(ledger.in_writer(over.wait))
+    try:
+        async with Running(Outbox(source, ledger).run()):
+            await until(lambda: len(broker.published) == events)
+            assert waiting(bench) == events
+            over.set()
+            await until(lambda: waiting(bench) == 0)
+    finally:
+        over.set()
+        await busy
+    assert len(broker.published) == events
 
 
 async def test_an_acknowledged_event_keeps_its_note(bench, ledger):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rules.obligations import settle
 from rules.promises import Known, Obligation, Round
 from store.database import reading
-from store.evidence import DENSE, deciding_reads, reads_for
+from store.evidence import DENSE, FEW, Asked, deciding_reads, few_reads, reads_for
 from tests.ingest.bench import NOW, Bench, a_bench, delivery, marker
 from tests.ingest.school import GATE, LAB, checkin, up
 
@@ -108,3 +108,36 @@ def test_of_a_tag_that_was_read_again_and_again_few_reads_are_taken() -> None:
         with reading(bench.ledger.engine) as connection:
             some = deciding_reads(connection, site.id, ROUND, ROUND.due, marker=OPENS + 2 * MINUTE)
         assert sorted(read.identity for read in some) == ["hh-1/0/0", "hh-1/0/1"]
+
+
+@settings(max_examples=15)
+@given(said=reads, shifts=st.lists(st.integers(-14, 14), max_size=3), order=st.randoms())
+def test_asked_together_the_reads_are_those_of_each(
+    said: list[Any], shifts: list[int], order: Any
+) -> None:
+    """A page of rounds is told of the same reads as each of them alone."""
+    rounds = (ROUND, *(beside(by) for by in shifts))
+    with a_school() as bench:
+        told(bench, said, order)
+        site = bench.reader.picture.site("school-01")
+        assert site is not None
+        page = {number: Asked(site.id, owed, owed.due) for number, owed in enumerate(rounds)}
+        with reading(bench.ledger.engine) as connection:
+            together = few_reads(connection, page)
+            for number, owed in enumerate(rounds):
+                alone = reads_for(connection, site.id, owed, owed.due)
+                assert sorted(together[number], key=lambda read: read.identity) == sorted(
+                    alone, key=lambda read: read.identity
+                )
+
+
+def test_a_round_with_many_reads_is_left_to_be_asked_alone() -> None:
+    """What would take long is not asked for together with others."""
+    with a_school() as bench:
+        records = [checkin(seq, OPENS + seq, GATE) for seq in range(FEW + 1)]
+        bench.take(delivery(up("checkin"), records), marker(OPENS + MINUTE))
+        site = bench.reader.picture.site("school-01")
+        assert site is not None
+        with reading(bench.ledger.engine) as connection:
+            page = {1: Asked(site.id, ROUND, ROUND.due), 2: Asked(site.id, beside(60), OPENS)}
+            assert few_reads(connection, page) == {2: []}

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from store.database import reading, writing
-from store.evidence import reachable
-from store.presence import PresenceBook
+from store.presence import PresenceBook, reachable
 from tests.store.registries import a_ledger, site
 
 

@@ -39,6 +39,7 @@ class Doubts:
             self._some.clear()
             more = True
             while more:
+                await self._ledger.turn()
                 begun = monotonic()
                 more, told = await self._ledger.write(self._page)
                 if told:

@@ -90,6 +90,7 @@ class Handouts:
                 continue
             await self._gather()
             while self._visited or self._others:
+                await self._ledger.turn()
                 begun, visited = monotonic(), bool(self._visited)
                 if self._source.connected and await self._tell(self._next_page()):
                     rest = min(RESTS * (monotonic() - begun), LONGEST_REST_S)

@@ -10,6 +10,7 @@ can: no part of the service ends because of it, and none goes on as if it had be
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -23,6 +24,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 RETRY_S = 1.0
+PATIENCE_S = 10.0
+"""How long at most what can wait does so for verdicts, each time."""
 
 
 class Ledger:
@@ -32,6 +35,8 @@ class Ledger:
         self.engine = engine
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
+        self._calm = asyncio.Event()
+        self._calm.set()
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one write transaction; it is committed when this returns.
@@ -44,6 +49,19 @@ class Ledger:
                 return work(connection)
 
         return await self._again(run, self._writer)
+
+    def verdicts_wait(self, more: bool) -> None:
+        """More is due than has been judged, or no more is: check-ins and verdicts come first."""
+        if more:
+            self._calm.clear()
+        else:
+            self._calm.set()
+
+    async def turn(self) -> None:
+        """Wait while verdicts do, for what can wait: marks, absences, what is left to visit."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                await self._calm.wait()
 
     async def in_writer(self, work: Callable[[], T]) -> T:
         """Run `work` in the writer's thread; it opens its own transactions."""

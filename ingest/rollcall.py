@@ -71,6 +71,7 @@ class RollCall:
     async def _look(self, known: Instant) -> None:
         wake = await self._ledger.read(next_look)
         while wake is not None and wake <= known:
+            await self._ledger.turn()
             begun = monotonic()
             page = await self._ledger.write(lambda c: self._page(c, known))
             if page.told:

@@ -191,6 +191,7 @@ class Watch:
         more = True
         while more:
             more, told = await self._ledger.write(lambda c: self._page(c, until, waited=waited))
+            self._ledger.verdicts_wait(more)
             if told:
                 self._on_told()
 

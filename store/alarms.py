@@ -8,7 +8,8 @@ rest go to an outbox of their own (`DIGEST`) and are told as the next revision o
 (docs/decisions/0012).
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -101,22 +102,30 @@ def look_around(
     ended = sure_from(connection, known)
     connection.execute(update(STATE).where(STATE.c.device_id.in_(_OUT)).values(wake=0))
     rows = [_Row(*row) for row in _AWAKE.all(connection, known=known, most=limit)]
+    alarms = defaultdict(list)
+    for device_id, *alarm in _ALARMS.all(connection, known=known, most=limit):
+        alarms[device_id].append(alarm)
     told = 0
     turned = []
+    asleep: list[tuple[Instant | None, int]] = []
     for row in rows:
         try:
             seen = _seen(row, ended)
-            looked = look(seen, _open(connection, row), limits, known)
-            told += _tell(connection, row.id, looked, now, _channel(connection, seen, ended))
+            looked = look(seen, _open(connection, row, alarms[row.id]), limits, known)
+            if looked.notices:
+                channel = _channel(connection, seen, ended)
+                told += _tell(connection, row.id, looked, now, channel)
         except DBAPIError:
             raise
         except Exception as error:  # one device's rows are that device's alone
             log.exception("rollcall.raised", device=row.device, error=str(error))
-            _SLEEP.run(connection, device=row.id, wake=known + PUSH_BACK_MS)
+            asleep.append((known + PUSH_BACK_MS, row.id))
             continue
-        _SLEEP.run(connection, device=row.id, wake=looked.wake)
+        asleep.append((looked.wake, row.id))
         if (turn := _turn(seen, looked, known)) is not None:
             turned.append(turn)
+    if asleep:
+        connection.exec_driver_sql(_SLEEP, asleep)
     told += _close_digest(connection, now)
     return Page(more=len(rows) == limit, told=told, turned=tuple(turned))
 
@@ -150,10 +159,10 @@ def _turn(seen: Seen, looked: Looked, now: Instant) -> DeviceGauge | None:
 # Open alarms --------------------------------------------------------------------------------------
 
 
-def _open(connection: Connection, row: _Row) -> list[Open]:
+def _open(connection: Connection, row: _Row, alarms: Iterable[Sequence[Any]]) -> list[Open]:
     found = [
         Open(EventKind(kind), subject, at, data)
-        for kind, subject, at, data in _ALARMS.all(connection, device=row.id)
+        for kind, subject, at, data in alarms
         if kind != EventKind.DEVICE_GAP.value  # what is lost is not found by looking
     ]
     return found if row.retired_at is None else [*found, *_skews(connection, row.device)]
@@ -310,12 +319,19 @@ _AWAKE = Prepared(
         )
     )
     .where(STATE.c.wake.is_not(None), STATE.c.wake <= bindparam("known"))
-    .order_by(STATE.c.wake)
+    .order_by(STATE.c.wake, STATE.c.device_id)
     .limit(bindparam("most", type_=Integer))
 )
-_SLEEP = Prepared(update(STATE).where(STATE.c.device_id == bindparam("device")), columns=("wake",))
+_NOW_AWAKE = (
+    select(STATE.c.device_id)
+    .where(STATE.c.wake.is_not(None), STATE.c.wake <= bindparam("known"))
+    .order_by(STATE.c.wake, STATE.c.device_id)
+    .limit(bindparam("most", type_=Integer))
+)
 _ALARMS = Prepared(
-    select(ALARM.c.kind, ALARM.c.subject, ALARM.c.at, ALARM.c.data).where(
-        ALARM.c.device_id == bindparam("device")
+    select(ALARM.c.device_id, ALARM.c.kind, ALARM.c.subject, ALARM.c.at, ALARM.c.data).where(
+        ALARM.c.device_id.in_(_NOW_AWAKE)
     )
 )
+# a row for each device of a page: as it goes to the driver
+_SLEEP = "UPDATE device_state SET wake = ? WHERE device_id = ?"

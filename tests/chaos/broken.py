@@ -5,9 +5,11 @@ A part is replaced where the service is put together; what stands deeper, in its
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
+
+from msgspec.structs import replace
 
 from ingest.reader import Taken
 from ingest.service import PARTS, Parts

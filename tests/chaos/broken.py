@@ -5,11 +5,11 @@ A part is replaced where the service is put together; what stands deeper, in its
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from ingest.reader import Taken
 from ingest.service import PARTS, Parts
@@ -43,7 +43,9 @@ class HastyWriter(Writer):
 
     def commit(self, items: Any, now: int) -> Committed:
         done = super().commit(items, now)
-        ahead = {k: replace(c, upto=c.upto + 3, missing=()) for k, c in done.receipts.items()}
+        ahead = {
+            k: structs.replace(c, upto=c.upto + 3, missing=()) for k, c in done.receipts.items()
+        }
         done.receipts.update(ahead)
         return done
 

@@ -83,8 +83,6 @@ def fill(database: Path, devices: int, rows: int) -> float:
         for start in range(made, made + max(rows - there, 0), PAGE):
             page = {"from": start, "to": min(start + PAGE, made + rows - there)}
             ledger.execute(FILL, values | page)
-        # as a year of running leaves it: only the last second's entries are folded at a start
-        ledger.execute("UPDATE worker SET folded_entry = (SELECT max(id) FROM entry)")
         ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         ledger.execute("ANALYZE")
     return time.monotonic() - began

@@ -46,6 +46,8 @@ AHEAD_MS = 6_000
 """How long before the instant rounds are moved to it; the service looks each second at least."""
 TOLD_WITHIN_S = 300.0
 LOAD_S = 2
+LINKS = 20
+"""Of the load: a thousand that connect anew every other second would be another measurement."""
 MOVE = """
 UPDATE obligation SET closes = :due - :grace, due = :due, wake = :due WHERE id IN
 (SELECT id FROM obligation WHERE revision = 0 AND opens < :now AND due > :late ORDER BY id LIMIT :n)
@@ -175,7 +177,8 @@ class Bench:
         while messages:
             turn, place = divmod(self._said, len(self.stand.fleet))
             part = self.stand.fleet[place : place + messages]
-            publish(self.stand.address, encode(part, turn + 1, len(part)), per_s)
+            load = encode(part, turn + 1, len(part), links=LINKS)
+            publish(self.stand.address, load, per_s)
             self._said += len(part)
             messages -= len(part)
 

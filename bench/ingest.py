@@ -12,9 +12,9 @@ as in life: this is the number of the budget. *drain*: the messages wait in the 
 before it comes, so that publishing takes nothing from it; A is timed from its first commit seen to
 the last, B from its start. It isolates the subscriber, at a backlog's best.
 
-What A must show: every message in the ledger, at its checkpoint, none in quarantine, and every
-device receipted up to its last `seq`. Rounds are open at every site, and fall due through the run.
-`cpu_us`: CPU of the service's process, all threads, for one check-in, receipts included. A run is
+What A must show: every message in the ledger, at its checkpoint, none in quarantine, no clock
+called wrong, and every device receipted up to its last `seq`. Rounds are open at every site, and
+fall due through the run. `cpu_us`: CPU of the service's process, all threads, for one check-in, receipts included. A run is
 shorter than a round, so most of its reads are judged after it: `judging_us` is what that costs for
 each read that a judge looks at, measured after a last run of A until every open round has its
 verdict.
@@ -37,7 +37,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from bench.influx import Fed, Influx, Watch, influxd
-from bench.load import Ear, Load, discard_session, encode, publish
+from bench.load import Ear, Load, discard_session, encode, linked, publish
 from bench.stand import Service, Stand, fleet, process, program, wait_for, wall
 from bench.told import add_out, conclude, tell
 
@@ -161,15 +161,16 @@ class Bench:
             yield service
 
     def _live(self, service: Service, load: Load) -> tuple[float, float]:
-        before, cpu = self._top(), service.cpu_s()
         watch = Watch(self.stand, service, self.influx) if self.influx else None
-        if self.profile:
-            service.order(signal.SIGUSR1)
-        started = time.monotonic()
-        publish(self.stand.address, load)
-        published = time.monotonic()
-        self._kept(load, before)
-        ended = time.monotonic()
+        with linked(self.stand.address, load) as links:
+            before, cpu = self._top(), service.cpu_s()
+            if self.profile:
+                service.order(signal.SIGUSR1)
+            started = time.monotonic()
+            links.publish()
+            published = time.monotonic()
+            self._kept(load, before)
+            ended = time.monotonic()
         if self.profile:
             service.order(signal.SIGUSR2)
         if watch:
@@ -202,9 +203,13 @@ class Bench:
             30 + load.checkins / SLOWEST_PER_S,
         )
         placed = "SELECT count(*) FROM entry WHERE id > ? AND checkpoint_id IS NOT NULL"
-        kept, odd = self.stand.value(placed, before), "SELECT count(*) FROM quarantine"
-        if kept != load.checkins or self.stand.value(odd):
-            raise RuntimeError(f"{kept} of {load.checkins} kept, {self.stand.value(odd)} refused")
+        kept = self.stand.value(placed, before)
+        refused = self.stand.value("SELECT count(*) FROM quarantine")
+        moved = self.stand.value("SELECT count(*) FROM correction")
+        if kept != load.checkins or refused or moved:
+            raise RuntimeError(
+                f"{kept} of {load.checkins} kept, {refused} refused, {moved} moved in time"
+            )
 
     @contextmanager
     def _receipted(self, load: Load) -> Iterator[None]:
@@ -233,9 +238,10 @@ class Bench:
         with process(argv, stdout=subprocess.DEVNULL) as running:
             if self.live:
                 wait_for("it is in", lambda: self.stand.connected(SUBSCRIBER) > seen, 10)
-                started = time.monotonic()
-                publish(self.stand.address, load)
-                published = time.monotonic() - started
+                with linked(self.stand.address, load) as links:
+                    started = time.monotonic()
+                    links.publish()
+                    published = time.monotonic() - started
             if running.wait(30 + load.messages / SLOWEST_PER_S) != 0:
                 raise RuntimeError(f"mosquitto_sub ended with {running.returncode}")
             took = time.monotonic() - started

@@ -1,29 +1,32 @@
-"""Load: check-ins encoded before the clock starts, published at QoS 1 over a few sockets.
+"""Load: check-ins encoded before the clock starts, published at QoS 1 as the devices would.
 
-Only the time is written in as a chunk leaves: to be late for a round would be another load.
-
-One logged-in user may write every device's topic, so that a handful of connections carries the
-whole fleet; what one device says stays on one connection, in order. MQTT 3.1.1: the broker sends
-nothing back but the acknowledgements, four bytes each, and sets no receive maximum of its own.
+Each has a connection of its own, up to `MOST_LINKS`, and at most `IN_FLIGHT` messages under way on
+it (contract §3); it sends the next ones when the broker has acknowledged some. Only the time is
+written in as they leave: to be late for a round would be another load. All log in as one user, who
+may write every device's topic. MQTT 3.1.1: the broker sends nothing back but the acknowledgements,
+four bytes each.
 """
 
 import json
+import resource
 import selectors
 import socket
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import repeat, zip_longest
 
 from store.addresses import MqttAddress
 
-LINKS = 4
-CHUNK = 50
-"""Packets handed to the kernel at once."""
-PACE_S = 0.01
-IN_FLIGHT = 1_000
-"""Packets the broker may owe an acknowledgement for, on each connection."""
+MOST_LINKS = 1_000
+"""Connections; of more devices, as many share one."""
+IN_FLIGHT = 20
+"""Messages the broker may owe an acknowledgement for, on each connection."""
+PACE_S = 0.001
 LATER = "#" * 13
 """Where the time of publishing comes: milliseconds since the epoch, as long as this."""
 NOTE = 400
@@ -45,7 +48,7 @@ class Handheld:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Encoded packets by connection, in chunks; `last` is each device's highest `seq`.
+    """Encoded packets by connection, in order; `last` is each device's highest `seq`.
 
     `batch`: check-ins of a message.
     """
@@ -62,14 +65,20 @@ class Load:
 
 
 def encode(
-    fleet: Sequence[Handheld], first_seq: int, messages: int, *, batch: int = 1, note: int = 0
+    fleet: Sequence[Handheld],
+    first_seq: int,
+    messages: int,
+    *,
+    batch: int = 1,
+    note: int = 0,
+    links: int = MOST_LINKS,
 ) -> Load:
     """Check-ins of the devices in turn, read and sent when they are published.
 
     `batch` of them in a message, as an array where there is more than one; with `note`, each says
-    something of so many letters about items of the checkpoint.
+    something of so many letters about items of the checkpoint. `links`: connections at most.
     """
-    packets: list[list[bytes]] = [[] for _ in range(LINKS)]
+    streams: list[list[bytes]] = [[] for _ in range(min(len(fleet), links))]
     last: dict[str, int] = {}
     size = 0
     for index in range(messages):
@@ -77,17 +86,13 @@ def encode(
         handheld, seq = fleet[place], first_seq + turn * batch
         said = [_check_in(handheld, seq + more, note) for more in range(batch)]
         payload = said[0] if batch == 1 else b"[" + b",".join(said) + b"]"
-        stream = packets[place % LINKS]
+        stream = streams[place % len(streams)]
         topic = f"patrol/v1/{handheld.site}/{handheld.slug}/up/checkin"
         stream.append(packet(topic.encode(), payload, len(stream) % 65_535 + 1))
         last[handheld.slug] = seq + batch - 1
         size += len(payload)
-    streams = tuple(
-        tuple(b"".join(stream[at : at + CHUNK]) for at in range(0, len(stream), CHUNK))
-        for stream in packets
-    )
     return Load(
-        streams=streams,
+        streams=tuple(map(tuple, streams)),
         messages=messages,
         batch=batch,
         payload_bytes=size // messages,
@@ -160,65 +165,130 @@ def discard_session(address: MqttAddress, client_id: str) -> None:
 
 @dataclass(slots=True)
 class _Link:
+    """One connection, and how many of its packets were sent and acknowledged."""
+
     socket: socket.socket
-    chunks: Iterator[bytes]
-    total: int
-    per_s: float | None = None
-    began: float = field(default_factory=time.monotonic)
-    waiting: memoryview | None = None
+    packets: Sequence[bytes]
+    waiting: bytes = b""
     sent: int = 0
     answered: int = 0  # bytes
 
     @property
-    def acknowledged(self) -> int:
-        return self.answered // 4
+    def room(self) -> int:
+        """How many packets may be sent now."""
+        return min(IN_FLIGHT - self.sent + self.answered // 4, len(self.packets) - self.sent)
 
     @property
-    def may_send(self) -> bool:
-        if self.waiting:
-            return True
-        if self.per_s is not None and self.sent > (time.monotonic() - self.began) * self.per_s:
-            return False
-        return self.sent < self.total and self.sent - self.acknowledged + CHUNK <= IN_FLIGHT
+    def over(self) -> bool:
+        return self.answered >= 4 * len(self.packets)
 
-    @property
-    def wants_to_send(self) -> bool:
-        """Paced, it is asked again at each turn."""
-        return self.may_send or (self.per_s is not None and self.sent < self.total)
-
-    def send(self) -> None:
-        if not self.waiting:
+    def send(self, packets: int) -> None:
+        """The next ones, and what the kernel did not take before."""
+        if packets:
             now = b"%d" % (time.time_ns() // 1_000_000)
-            self.waiting = memoryview(next(self.chunks).replace(LATER.encode(), now))
-            self.sent = min(self.sent + CHUNK, self.total)
+            said = self.packets[self.sent : self.sent + packets]
+            self.waiting += b"".join(said).replace(LATER.encode(), now)
+            self.sent += packets
         self.waiting = self.waiting[self.socket.send(self.waiting) :]
+
+    def hear(self) -> None:
+        """Count what the broker has acknowledged."""
+        answer = self.socket.recv(65_536)
+        if not answer:
+            raise ConnectionError("the broker closed a connection of the load")
+        self.answered += len(answer)
+
+
+class Links:
+    """The connections of a load, open; `publish` may be called once."""
+
+    def __init__(self, links: Sequence[_Link]) -> None:
+        self._links = links
+
+    def publish(self, per_s: float | None = None) -> None:
+        """Publish it all, as fast as it goes or so many a second, the devices in turn.
+
+        Returns when the last packet is acknowledged. Raises TimeoutError when the broker says
+        nothing for a minute, ConnectionError when it hangs up.
+        """
+        with selectors.DefaultSelector() as selector:
+            for link in self._links:
+                selector.register(link.socket, selectors.EVENT_READ, link)
+            open_links = sum(not link.over for link in self._links)
+            pace = _Pace(self._links, per_s) if per_s else None
+            if pace is None:
+                for link in self._links:
+                    _send(selector, link, link.room)
+            while open_links:
+                if pace is not None:
+                    pace.send(selector)
+                open_links -= _turn(selector, paced=pace is not None)
+
+
+class _Pace:
+    """Who may send when: so many a second in all, the links in turn, a packet at a time."""
+
+    def __init__(self, links: Sequence[_Link], per_s: float) -> None:
+        self._began = time.monotonic()
+        self._per_s = per_s
+        turns = zip_longest(*(repeat(link, len(link.packets)) for link in links))
+        self._turns = deque(link for turn in turns for link in turn if link is not None)
+        self._sent = 0
+
+    def send(self, selector: selectors.BaseSelector) -> None:
+        """Whatever is due; a link that owes too many acknowledgements is waited for."""
+        due = (time.monotonic() - self._began) * self._per_s
+        while self._turns and self._sent <= due and self._turns[0].room:
+            _send(selector, self._turns.popleft(), 1)
+            self._sent += 1
+
+
+def _turn(selector: selectors.BaseSelector, *, paced: bool) -> int:
+    """Hear what is acknowledged and send what may follow; returns how many links are over now."""
+    ready = selector.select(PACE_S if paced else STUCK_S)
+    if not ready and not paced:
+        raise TimeoutError("the broker has acknowledged nothing for a minute")
+    over = 0
+    for key, events in ready:
+        link: _Link = key.data
+        if events & selectors.EVENT_READ:
+            link.hear()
+            over += link.over
+        room = 0 if paced else link.room
+        if room or link.waiting:
+            _send(selector, link, room)
+    return over
+
+
+def _send(selector: selectors.BaseSelector, link: _Link, packets: int) -> None:
+    """Send; where the kernel does not take it all, have the selector say when it will."""
+    was = bool(link.waiting)
+    link.send(packets)
+    if bool(link.waiting) != was:
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.waiting else 0)
+        selector.modify(link.socket, wanted, link)
+
+
+@contextmanager
+def linked(address: MqttAddress, load: Load) -> Iterator[Links]:
+    """Every connection of the load, before a clock starts."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    links: list[_Link] = []
+    try:
+        for number, stream in enumerate(load.streams):
+            links.append(_Link(connect(address, f"load-{number}"), stream))
+            links[-1].socket.setblocking(False)
+        yield Links(links)
+    finally:
+        for link in links:
+            link.socket.close()
 
 
 def publish(address: MqttAddress, load: Load, per_s: float | None = None) -> None:
-    """Publish it all, as fast as it goes or so many a second, over all connections.
-
-    Returns when the last packet is acknowledged.
-    Raises TimeoutError when the broker says nothing for a minute, ConnectionError when it hangs up.
-    """
-    links = [
-        _Link(
-            connect(address, f"load-{number}"),
-            iter(stream),
-            _packets(load, number),
-            per_s and per_s / LINKS,
-        )
-        for number, stream in enumerate(load.streams)
-    ]
-    with selectors.DefaultSelector() as selector:
-        for link in links:
-            link.socket.setblocking(False)
-            selector.register(link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, link)
-        while any(link.acknowledged < link.total for link in links):
-            if per_s is not None:
-                time.sleep(PACE_S)
-            _turn(selector)
-    for link in links:
-        link.socket.close()
+    """Connect and publish it all; see `Links.publish`."""
+    with linked(address, load) as links:
+        links.publish(per_s)
 
 
 class Ear:
@@ -269,29 +339,3 @@ class Ear:
                 while until < at:
                     until, when = next(came, (at, when))
                 yield when, heard[start + 2 : end].decode(), heard[end:at]
-
-
-def _packets(load: Load, number: int) -> int:
-    """How many packets connection `number` carries: devices take turns, and so do connections."""
-    devices = len(load.last)
-    turns, rest = divmod(load.messages, devices)
-    mine = range(number, devices, LINKS)
-    return turns * len(mine) + sum(place < rest for place in mine)
-
-
-def _turn(selector: selectors.BaseSelector) -> None:
-    ready = selector.select(STUCK_S)
-    if not ready:
-        raise TimeoutError("the broker has acknowledged nothing for a minute")
-    for key, events in ready:
-        link: _Link = key.data
-        if events & selectors.EVENT_READ:
-            answer = link.socket.recv(65_536)
-            if not answer:
-                raise ConnectionError("the broker closed a connection of the load")
-            link.answered += len(answer)
-        if events & selectors.EVENT_WRITE and link.may_send:
-            link.send()
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.wants_to_send else 0)
-        if wanted != key.events:
-            selector.modify(key.fileobj, wanted, link)

@@ -34,9 +34,10 @@ from store.quarantine import Suspect
 
 
 class Marked(NamedTuple):
-    """Everything before this in the stream had arrived at `at`."""
+    """Our word to ourselves in the stream: published at `at`, back at `came`."""
 
     at: Instant
+    came: Instant
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -163,7 +164,7 @@ class Reader:
 
     # The ways: how what comes on a topic is read.
 
-    def _marked(self, delivery: Delivery, _now: Instant) -> Iterable[Item]:
+    def _marked(self, delivery: Delivery, now: Instant) -> Iterable[Item]:
         """Our own marker, or the clock's tick: the session may still bring the other kind."""
         if delivery.topic != self.marker:
             return ()
@@ -172,7 +173,7 @@ class Reader:
             log.warning("marker.ignored", topic=delivery.topic, payload=repr(delivery.payload[:64]))
             return ()
         self.after = tick.now
-        return (Marked(tick.now),)
+        return (Marked(tick.now, now),)
 
     def _strange(self, bad: BadTopic, delivery: Delivery, now: Instant) -> Iterable[Item]:
         """A topic below our root that the grammar does not know."""

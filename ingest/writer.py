@@ -157,7 +157,7 @@ class _Batch:
             elif isinstance(item, Marked):
                 next_id = self._append_span(next_id, span)
                 span = []
-                self._close(item.at)
+                self._close(item)
         self._append_span(next_id, span)
 
     def _append_span(self, next_id: int, span: Sequence[Taken]) -> int:
@@ -215,17 +215,17 @@ class _Batch:
             heard = Heard(min(sent), max(sent), len(sent))
             self._books.arrivals.hear(device_id, heard, odd=device_id in contradicted)
 
-    def _close(self, marker: Instant) -> None:
+    def _close(self, marked: Marked) -> None:
         books, connection = self._books, self._connection
-        closed = books.arrivals.close(connection, marker)
+        closed = books.arrivals.close(connection, marked.at, marked.came)
         for moved in closed.moved:
             self._following.moved(moved)
         if closed.skews:
             self._notices += books.skews.turns(connection, closed.skews, books.arrivals.after)
         self._done.marker = self._books.arrivals.after
-        self._done.markers.append(marker)
+        self._done.markers.append(marked.at)
         if self._first_tick is None:
-            self._first_tick = marker
+            self._first_tick = marked.at
 
     # What is no entry.
 

@@ -41,6 +41,16 @@ UNSET: Instant = 1_577_836_800_000
 """2020-01-01: a clock that tells less was never set; no delay explains it."""
 
 
+def had_arrived(marker: Instant, came: Instant) -> Instant:
+    """When everything that precedes a marker in the stream had arrived, at the latest.
+
+    `marker`: when it was published; `came`: when it came back, by the same clock. A broker under
+    load takes the marker in later than what was sent after it, so only its return tells; where
+    it lay waiting for us it was on its way for no longer than a message may be (`JITTER`).
+    """
+    return max(marker, min(came, marker + JITTER))
+
+
 class Live(NamedTuple):
     """What a device's live messages of one span said: `after - sent`, from `least` to `most` ms."""
 

@@ -5,14 +5,14 @@ clock said and however long we were down. A span is written when the first entry
 closed by the next marker; only then is it known whether a device's clock ran ahead, or is slow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, ScalarSelect, bindparam, func, insert, select, update
 
 from devices.ids import Instant
-from rules.clocks import JITTER, Live, skew, timing
+from rules.clocks import JITTER, Live, had_arrived, skew, timing
 from rules.promises import Trust
 from store.entries import EntryKind
 from store.lags import Heard, Lags, keep_statuses
@@ -57,18 +57,18 @@ class ArrivalBook:
         self._open: int | None = None
         self._heard: dict[int, Heard] = {}
         self._statuses: list[tuple[int, Instant]] = []
-        self._odd = False
+        self._odd: set[int] = set()
         self.keep()
 
     def keep(self) -> None:
         """The transaction has committed."""
         heard, statuses = dict(self._heard), list(self._statuses)
-        self._kept = (self.after, self._open, self._odd, heard, statuses)
+        self._kept = (self.after, self._open, set(self._odd), heard, statuses)
 
     def forget(self) -> None:
         """The transaction did not commit: go back to where the last one left off."""
-        self.after, self._open, self._odd, heard, statuses = self._kept
-        self._heard, self._statuses = dict(heard), list(statuses)
+        self.after, self._open, odd, heard, statuses = self._kept
+        self._odd, self._heard, self._statuses = set(odd), dict(heard), list(statuses)
         self.lags.forget()
 
     def resume(self, connection: Connection) -> None:
@@ -103,35 +103,36 @@ class ArrivalBook:
         heard = self._heard.get(device_id)
         self._heard[device_id] = told if heard is None else heard.and_(told)
         if odd:
-            self._odd = True
+            self._odd.add(device_id)
 
     def hear_status(self, device_id: int, sent: Instant) -> None:
         """A live status of the span: it tells of the clock, and is kept for that alone."""
         self.hear(device_id, Heard(sent, sent, 1))
         self._statuses.append((device_id, sent))
 
-    def close(self, connection: Connection, marker: Instant) -> Closed:
-        """A marker came: close the span.
+    def close(self, connection: Connection, marker: Instant, came: Instant | None = None) -> Closed:
+        """A marker came back at `came`: close the span. A tick comes when it is.
 
         The caller has written all entries before the marker.
         """
-        after, before = self.after, max(marker, self.after)  # a clock set back ends no span early
+        after, until = self.after, marker if came is None else had_arrived(marker, came)
+        before = max(until, after)  # a clock set back ends no span early
         set_back = self._steps and marker < after - STEPPED_MS
         if marker <= after and not set_back:
             return Closed()  # a copy: the broker sends again what a crash left unacknowledged
         span, heard, statuses, odd = self._open, self._heard, self._statuses, self._odd
-        self.after, self._open, self._odd = marker if set_back else before, None, False
+        self.after, self._open, self._odd = marker, None, set()
         if not heard and span is None:
             return Closed()
         self._heard, self._statuses = {}, []
         self.lags.learn(connection, after, before, heard)
         if statuses:
             keep_statuses(connection, after, before, statuses)
-        wrong = [device for device, told in heard.items() if _outside(told, after, before)]
+        wrong = any(_outside(told, after, before) for told in heard.values())
         moved: list[Moved] = []
         if span is not None:
             connection.execute(update(ARRIVAL).where(ARRIVAL.c.id == span).values(before=before))
-            moved = _correct(connection, span, self.lags) if wrong or odd else []
+            moved = _correct(connection, span, self.lags, odd) if wrong or odd else []
         return Closed(moved, self._skews(connection, after, before, heard))
 
     def _skews(
@@ -185,16 +186,22 @@ class _Uptime(msgspec.Struct):
 _uptime = msgspec.json.Decoder(_Uptime).decode
 
 
-def _correct(connection: Connection, span: int, lags: Lags) -> list[Moved]:
-    """Write the third time of every check-in of the span whose device's clock was wrong."""
+def _correct(
+    connection: Connection, span: int, lags: Lags, odd: Collection[int] | None = None
+) -> list[Moved]:
+    """Write the third time of every check-in of the span whose device's clock was wrong.
+
+    `odd`: the devices of which an uptime contradicts the clock; None: it may be any of them.
+    """
     here = (ARRIVAL.c.id == span) & (ENTRY.c.id >= ARRIVAL.c.first_entry)
     query = (
         select(*_TIMED)
         .join(ARRIVAL, here)
         .where(ENTRY.c.arrival_id == span, ENTRY.c.kind == EntryKind.CHECKIN.value)
     )
-    found = (_correct_row(connection, row, lags) for row in connection.execute(query).all())
-    return [moved for moved in found if moved is not None]
+    if odd is not None:
+        query = query.where(_OUTSIDE | ENTRY.c.device_id.in_(odd))
+    return _correct_rows(connection, connection.execute(query).all(), lags)
 
 
 def span_at(connection: Connection, received_at: Instant, next_entry: int) -> int:
@@ -207,8 +214,8 @@ def span_at(connection: Connection, received_at: Instant, next_entry: int) -> in
 def correct_entry(connection: Connection, entry_id: int, lags: Lags) -> Moved | None:
     """Correct one check-in whose span has closed already: it waited in quarantine."""
     query = select(*_TIMED).join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
-    row = connection.execute(query.where(ENTRY.c.id == entry_id)).first()
-    return None if row is None or row.before is None else _correct_row(connection, row, lags)
+    rows = connection.execute(query.where(ENTRY.c.id == entry_id, ARRIVAL.c.before.is_not(None)))
+    return next(iter(_correct_rows(connection, rows.all(), lags)), None)
 
 
 _TIMED = (
@@ -224,20 +231,31 @@ _TIMED = (
 )
 
 
-def _correct_row(connection: Connection, row: Row[*tuple[Any, ...]], lags: Lags) -> Moved | None:
-    """Write the third time of an entry where its device's own cannot stand."""
-    if row.sent is None:
-        return None
-    late = row.sent < row.after - JITTER
-    live = lags.of(connection, row.device_id, row.after) if late else ()
-    found = timing(row.at, row.sent, row.after, row.before, live, _age(row.body))
-    if found.trust in (Trust.TRUSTED, Trust.UNPROVEN):
-        return None
-    third = {"entry_id": row.entry_id, "site_id": row.site_id, "at": found.at}
-    connection.execute(insert(CORRECTION).values(how=found.trust.value, **third))
-    if row.checkpoint_id is None:
-        _HOLDS.run(connection, it=row.entry_id, at=found.at)
-    return Moved(row.site_id, row.checkpoint_id, found.at, row.at, row.entry_id)
+_OUTSIDE = (ENTRY.c.sent < ARRIVAL.c.after - JITTER) | (ENTRY.c.sent > ARRIVAL.c.before)
+
+
+def _correct_rows(
+    connection: Connection, rows: Iterable[Row[*tuple[Any, ...]]], lags: Lags
+) -> list[Moved]:
+    """Write the third time of entries where their devices' own cannot stand."""
+    moved: list[Moved] = []
+    thirds: list[dict[str, object]] = []
+    for row in rows:
+        if row.sent is None:
+            continue
+        late = row.sent < row.after - JITTER
+        live = lags.of(connection, row.device_id, row.after) if late else ()
+        found = timing(row.at, row.sent, row.after, row.before, live, _age(row.body))
+        if found.trust in (Trust.TRUSTED, Trust.UNPROVEN):
+            continue
+        third = {"entry_id": row.entry_id, "site_id": row.site_id, "at": found.at}
+        thirds.append({**third, "how": found.trust.value})
+        if row.checkpoint_id is None:
+            _HOLDS.run(connection, it=row.entry_id, at=found.at)
+        moved.append(Moved(row.site_id, row.checkpoint_id, found.at, row.at, row.entry_id))
+    if thirds:
+        connection.execute(insert(CORRECTION), thirds)
+    return moved
 
 
 _HOLDS = Prepared(

@@ -106,7 +106,7 @@ def test_the_echo_of_a_call_for_help_is_no_second_one(bench):
 
 def test_only_the_clock_in_force_marks_time(bench):
     """Our own marker counts; a tick, another instance's marker, or an absurd one, does not."""
-    assert bench.read(delivery(MARKER, {"now": 5})) == [Marked(5)]
+    assert bench.read(delivery(MARKER, {"now": 5})) == [Marked(5, bench.at)]
     for topic, said in (
         (topics.CLOCK, {"now": 5}),
         (topics.marker("another"), {"now": 5}),

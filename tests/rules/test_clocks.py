@@ -2,7 +2,18 @@
 
 import pytest
 
-from rules.clocks import JITTER, Live, Timed, Timing, at_receipt, odd, skew, slow, timing
+from rules.clocks import (
+    JITTER,
+    Live,
+    Timed,
+    Timing,
+    at_receipt,
+    had_arrived,
+    odd,
+    skew,
+    slow,
+    timing,
+)
 from rules.obligations import Trust
 
 AT, AFTER, BEFORE = 1_788_000_000_000, 1_788_000_100_000, 1_788_000_101_000
@@ -155,3 +166,19 @@ def test_what_may_have_waited_is_never_trusted() -> None:
             assert taken.sent is None
             assert taken.at == (local if local is not None and local <= now else now)
             assert timing(taken.at, None, AFTER, now).trust is Trust.UNPROVEN
+
+
+@pytest.mark.parametrize(
+    ("came", "by"),
+    [
+        (AFTER, AFTER),
+        (AFTER + 700, AFTER + 700),
+        (AFTER + JITTER, AFTER + JITTER),
+        (AFTER + 3_600_000, AFTER + JITTER),
+        (AFTER - 3_600_000, AFTER),
+    ],
+)
+def test_what_precedes_a_marker_had_arrived_when_it_came_back(came: int, by: int) -> None:
+    """Not when it left: under load it is long on its way. Where it waited for us, or our clock
+    was set back meanwhile, it was on its way for no longer than a message may be."""
+    assert had_arrived(AFTER, came) == by

@@ -35,8 +35,16 @@ class Stream:
         self.device = connection.execute(select(DEVICE.c.id)).scalars().first() or 0
         self.site = connection.execute(select(SITE.c.id)).scalars().first() or 0
 
-    def read(self, when: Instant, told_at: Instant, sent: Instant, body: str | None = None) -> int:
-        """A read that arrived in [when, when + 1 s]; returns its entry."""
+    def read(
+        self,
+        when: Instant,
+        told_at: Instant,
+        sent: Instant,
+        body: str | None = None,
+        came: Instant | None = None,
+    ) -> int:
+        """A read that arrived in [when, when + 1 s]; returns its entry. `came`: when the marker
+        after it was back."""
         self.book.close(self.connection, when)
         self.seq, entry = self.seq + 1, next_id(self.connection)
         row = EntryRow(
@@ -60,7 +68,7 @@ class Stream:
         )
         append(self.connection, [row], row.id, row.arrival_id or 0)
         self.book.hear(self.device, Heard(sent, sent, 1), odd=body is not None)
-        self.closed = self.book.close(self.connection, when + SECOND)
+        self.closed = self.book.close(self.connection, when + SECOND, came)
         return entry
 
     def corrected(self, entry: int) -> tuple[Instant, str] | None:
@@ -68,6 +76,18 @@ class Stream:
         query = select(CORRECTION.c.at, CORRECTION.c.how).where(CORRECTION.c.entry_id == entry)
         row = self.connection.execute(query).first()
         return None if row is None else (row.at, row.how)
+
+
+def test_a_marker_that_was_long_on_its_way_calls_no_clock_ahead(engine: Engine) -> None:
+    """What was sent after a marker left and came in before it came back may well be right; what
+    was sent after that is ahead, of the same span, and alone is looked at."""
+    with writing(engine) as connection:
+        stream = Stream(connection, ArrivalBook(START))
+        came = START + SECOND + 400
+        right = stream.read(START, START, came, came=came)
+        ahead = stream.read(START + SECOND, START, came + SECOND + 1, came=came + SECOND)
+        assert stream.corrected(right) is None
+        assert stream.corrected(ahead) == (START - 1, "ahead")
 
 
 def test_a_clock_that_is_ahead_is_moved_back(engine: Engine) -> None:

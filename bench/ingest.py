@@ -14,10 +14,10 @@ the last, B from its start. It isolates the subscriber, at a backlog's best.
 
 What A must show: every message in the ledger, at its checkpoint, none in quarantine, no clock
 called wrong, and every device receipted up to its last `seq`. Rounds are open at every site, and
-fall due through the run. `cpu_us`: CPU of the service's process, all threads, for one check-in, receipts included. A run is
-shorter than a round, so most of its reads are judged after it: `judging_us` is what that costs for
-each read that a judge looks at, measured after a last run of A until every open round has its
-verdict.
+fall due through the run. `cpu_us`: CPU of the service's process, all threads, for one check-in,
+receipts included. A run is shorter than a round, so most of its reads are judged after it:
+`judging_us` is what that costs for each read that a judge looks at, measured after a last run of A
+until every open round has its verdict.
 
 With `--influx` a real InfluxDB 1 runs on the same cores, and A feeds it meanwhile. After each A the
 feeder is waited for, and InfluxDB has to hold a point of every check-in before B begins; what that

@@ -77,11 +77,11 @@ def next_look(connection: Connection) -> Instant | None:
 
     0 while a digest waits, or an alarm of a device that was taken out of service meanwhile.
     """
-    waits = connection.execute(select(OUTBOX.c.id).where(OUTBOX.c.channel == DIGEST).limit(1))
-    if waits.first() is not None or connection.execute(_OUT.limit(1)).first() is not None:
+    if _DIGEST.first(connection) is not None or _SOME_OUT.first(connection) is not None:
         return 0
-    query = select(func.min(STATE.c.wake)).where(STATE.c.wake.is_not(None))
-    return connection.execute(query).scalar()
+    wake: Instant | None
+    ((wake,),) = _NEXT_WAKE.all(connection)
+    return wake
 
 
 def look_at_all(connection: Connection) -> None:
@@ -297,6 +297,9 @@ _OUT = (
         ALARM.c.kind != EventKind.DEVICE_GAP.value,
     )
 )
+_SOME_OUT = Prepared(_OUT.limit(1))
+_DIGEST = Prepared(select(OUTBOX.c.id).where(OUTBOX.c.channel == DIGEST).limit(1))
+_NEXT_WAKE = Prepared(select(func.min(STATE.c.wake)).where(STATE.c.wake.is_not(None)))
 _CUT = Prepared(select(OUTAGE.c.id).where(OUTAGE.c.until.is_(None)).limit(1))
 _AWAKE = Prepared(
     select(

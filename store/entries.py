@@ -16,6 +16,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from devices.adapters.heard import TimeSource
 from devices.ids import Instant
+from store.prepared import Prepared
 from store.tables import Entry, table_of
 
 ENTRY = table_of(Entry)
@@ -110,7 +111,11 @@ _INSERTS = {rows: _insert(rows) for rows in TOGETHER}
 
 def last_id(connection: Connection) -> int:
     """The highest id of an entry; 0 where there is none."""
-    return connection.execute(select(func.max(ENTRY.c.id))).scalar() or 0
+    ((last,),) = _LAST_ID.all(connection)
+    return last or 0
+
+
+_LAST_ID = Prepared(select(func.max(ENTRY.c.id)))
 
 
 def time_source(body: str | None) -> TimeSource:

@@ -305,8 +305,12 @@ _WRITE = Prepared(
 
 def next_wake(connection: Connection) -> Instant | None:
     """The earliest instant at which an obligation wants to be looked at."""
-    query = select(func.min(OBLIGATION.c.wake)).where(OBLIGATION.c.wake.is_not(None))
-    return connection.execute(query).scalar()
+    wake: Instant | None
+    ((wake,),) = _NEXT_WAKE.all(connection)
+    return wake
+
+
+_NEXT_WAKE = Prepared(select(func.min(OBLIGATION.c.wake)).where(OBLIGATION.c.wake.is_not(None)))
 
 
 class Awake(NamedTuple):

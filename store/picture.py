@@ -18,6 +18,7 @@ from devices.proofs import Enrolment
 from rules.holders import USUAL, Hold
 from store.calendars import Tables
 from store.enrolments import enrolments
+from store.prepared import Prepared
 from store.profiles import Profiles
 from store.reach import sites_below
 from store.tables import (
@@ -243,9 +244,11 @@ class Picture:
 
 def registry_version(connection: Connection) -> int:
     """The version of the registry: 0 before the first file, then one up at each change."""
-    revision = table_of(RegistryRevision)
-    found: int | None = connection.scalar(select(func.max(revision.c.id)))
+    ((found,),) = _VERSION.all(connection)
     return found or 0
+
+
+_VERSION = Prepared(select(func.max(table_of(RegistryRevision).c.id)))
 
 
 def registry_applied_at(connection: Connection) -> Instant:

@@ -15,12 +15,24 @@ from desk.times import aware, rfc3339
 from devices.adapters.heard import TimeSource
 from devices.ids import Instant
 from devices.proofs import Proof
+from rules.clocks import UNSET
 from rules.durations import format_duration
 from rules.marks import MarkKind
 from rules.obligations import serves, why_waiting
 from rules.oddities import mark_words
 from rules.promises import Decision, Do, Gap, Read, Reason, Round, Standing, Stretch, Trust, Wait
-from rules.words import DAYS, DOINGS, PROOFS, REASONS, STANDINGS, TOLD_BY, TRUSTS, WAITS
+from rules.words import (
+    DAYS,
+    DOINGS,
+    NEVER_SET,
+    PROOFS,
+    REASONS,
+    STANDINGS,
+    TOLD_BY,
+    TRUSTS,
+    WAITS,
+    Words,
+)
 from store.database import reading
 from store.explanations import Arrived, Dossier, Judgement, dossier, near_keys
 
@@ -346,7 +358,7 @@ class _Speaker:
         if arrived.time_source is TimeSource.RECEIPT and read.trust is Trust.TRUSTED:
             yield "    " + self.say("时间以本系统时钟为准", "its time is our own clock's")
         else:
-            yield "    " + self.either(TRUSTS[read.trust])
+            yield "    " + self.either(_clock(read, arrived))
         if read.proof is not Proof.BARE or read.checkpoint in self.file.promise.proof:
             yield "    " + self.either(PROOFS[read.proof])
         if line.wait is not None:
@@ -420,3 +432,9 @@ class _Speaker:
             f"    自 {since} 起无人到访，{breached} 超时，{end}",
             f"    nobody since {since}, too long at {breached}, {end}",
         )
+
+
+def _clock(read: Read, arrived: Arrived) -> Words:
+    if read.trust is Trust.SLOW and arrived.sent is not None and arrived.sent < UNSET:
+        return NEVER_SET
+    return TRUSTS[read.trust]

@@ -80,6 +80,12 @@ TRUSTS: Mapping[Trust, Words] = {
     ),
 }
 
+NEVER_SET = Words(
+    "设备时钟从未设置，时间按到达推算",
+    "the device's clock was never set; its time was counted from its arrival",
+)
+"""Instead of `Trust.SLOW`'s, where the clock told a time before `rules.clocks.UNSET`."""
+
 WAITS: Mapping[Wait, Words] = {
     Wait.CLOCK_UNPROVEN: Words(
         "到期后才收到，且设备时间无法核实，等待人工复核",

@@ -1,6 +1,7 @@
 """What `round explain` tells."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import Engine
 
 from desk.errors import DeskError
 from desk.explain import Part, as_json, as_lines, explain
+from rules.clocks import UNSET
 from rules.promises import Reason, Standing, Trust, Wait
 from rules.words import REASONS, STANDINGS, TRUSTS, WAITS
 from store.database import open_engine
@@ -50,6 +52,20 @@ def test_the_whole_text_is_pinned(engine: Engine, lang: str) -> None:
     golden = Path(__file__).parent / "golden" / f"explain.{lang}.txt"
     told = "\n".join(as_lines(explain(engine, NIGHT), lang)) + "\n"
     assert told == golden.read_text(encoding="utf-8")
+
+
+def test_a_clock_that_was_never_set_is_not_called_slow(engine: Engine) -> None:
+    """A device that thinks it is 1970 is told apart from one that lags."""
+    found = explain(engine, NIGHT)
+    told = {}
+    for sent in (UNSET - 1, UNSET):
+        line = found.reads[2]
+        slow = line.read._replace(trust=Trust.SLOW)
+        arrived = replace(line.arrived, sent=sent)
+        changed = replace(found, reads=(replace(line, read=slow, arrived=arrived),))
+        told[sent] = "\n".join(as_lines(changed, "en"))
+    assert "clock was never set" in told[UNSET - 1]
+    assert "clock is slow" in told[UNSET]
 
 
 def test_a_gap_is_explained_too(engine: Engine) -> None:

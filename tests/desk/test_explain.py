@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from sqlalchemy import Engine
 
 from desk.errors import DeskError
@@ -60,7 +61,7 @@ def test_a_clock_that_was_never_set_is_not_called_slow(engine: Engine) -> None:
     told = {}
     for sent in (UNSET - 1, UNSET):
         line = found.reads[2]
-        slow = line.read._replace(trust=Trust.SLOW)
+        slow = structs.replace(line.read, trust=Trust.SLOW)
         arrived = replace(line.arrived, sent=sent)
         changed = replace(found, reads=(replace(line, read=slow, arrived=arrived),))
         told[sent] = "\n".join(as_lines(changed, "en"))

@@ -94,8 +94,8 @@ class ArrivalBook:
         `next_entry` or above."""
         span = self._open
         if span is None:
-            new = insert(ARRIVAL).values(after=self.after, first_entry=next_entry)
-            span = self._open = int(connection.execute(new.returning(ARRIVAL.c.id)).scalar_one())
+            ((number,),) = _BEGIN.all(connection, after=self.after, first_entry=next_entry)
+            span = self._open = int(number)
         return span
 
     def hear(self, device_id: int, told: Heard, *, odd: bool = False) -> None:
@@ -131,7 +131,7 @@ class ArrivalBook:
         wrong = any(_outside(told, after, before) for told in heard.values())
         moved: list[Moved] = []
         if span is not None:
-            connection.execute(update(ARRIVAL).where(ARRIVAL.c.id == span).values(before=before))
+            _END.run(connection, span=span, before=before)
             moved = _correct(connection, span, self.lags, odd) if wrong or odd else []
         return Closed(moved, self._skews(connection, after, before, heard))
 
@@ -147,6 +147,10 @@ class ArrivalBook:
             if wrong is not None:
                 found.append((device_id, wrong))
         return found
+
+
+_BEGIN = Prepared(insert(ARRIVAL).returning(ARRIVAL.c.id), columns=("after", "first_entry"))
+_END = Prepared(update(ARRIVAL).where(ARRIVAL.c.id == bindparam("span")), columns=("before",))
 
 
 def _outside(told: Heard, after: Instant, before: Instant) -> bool:

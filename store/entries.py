@@ -87,7 +87,7 @@ class Appended(NamedTuple):
     conflicts: list[int]
 
 
-TOGETHER = (100, 10, 1)
+TOGETHER = (100, 50, 20, 10, 5, 2, 1)
 """Rows of one INSERT. The driver lets go of the interpreter once a statement: row by row, a batch
 would have to ask for it back 2,000 times from a loop that is reading the next one."""
 

@@ -149,7 +149,7 @@ class Inserts:
         return turned
 
 
-SIZES = (50, 10, 1)
+SIZES = (50, 20, 10, 5, 2, 1)
 
 
 def _pieces(rows: int) -> Iterator[tuple[int, int]]:

@@ -59,8 +59,12 @@ class Ledger:
 
     async def turn(self) -> None:
         """Wait while verdicts do, for what can wait: marks, absences, what is left to visit."""
+        await self.give_way(PATIENCE_S)
+
+    async def give_way(self, most_s: float) -> None:
+        """Leave the writer to verdicts while they wait, for `most_s` seconds at most."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(most_s):
                 await self._calm.wait()
 
     async def in_writer(self, work: Callable[[], T]) -> T:

@@ -1,6 +1,7 @@
 """From the source to the ledger and back: take, decode, place, commit, acknowledge, receipt.
 
 While one batch is committed in the ledger's thread the next one is read, and grows until its turn.
+Where batches are full and verdicts wait, these have the ledger for as long as a batch took.
 Nothing is acknowledged before the commit that holds it. A commit that fails (a full disk, a locked
 file) is tried again with the same batch until it succeeds or the service is told to stop; meanwhile
 nothing more is taken, and the broker keeps the rest.
@@ -31,6 +32,8 @@ RETRY_S = 1.0
 GROUP_S = 0.005
 """Between two commits that are not full, so that their fsync is shared where messages are many; one
 that comes after a silence is committed at once."""
+GIVE_WAY_S = 0.25
+"""To verdicts at most, after a batch that had to wait for a disk or a lock."""
 
 _Read = tuple[Delivery, Sequence[Item]]
 """A delivery and what was read in it."""
@@ -98,6 +101,7 @@ class Pipeline:
             await self._handle(read, self._clock.now())
 
     async def _handle(self, read: Sequence[_Read], now: Instant) -> None:
+        begun = monotonic()
         try:
             committed = await self._take(read, now)
         except Exception as error:  # a fault of ours must not come back with every restart
@@ -115,6 +119,8 @@ class Pipeline:
         self._health.batches += 1
         self._health.counted(len(read), committed)
         self._on_committed(committed)
+        if len(read) >= self._batch:
+            await self._ledger.give_way(min(monotonic() - begun, GIVE_WAY_S))
 
     async def _take(self, read: Sequence[_Read], now: Instant) -> Committed | None:
         items = [item for _, found in read for item in found]

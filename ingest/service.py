@@ -323,6 +323,7 @@ class Service:
         """Read from the broker once nobody else does, into a ledger that is what its name says."""
         await self._holding.until(Standing.HELD)
         await self._check_ledger()
+        await self._check_room()  # before anything is read, not a second after
         await self._source.start()
         self._reading = True
         if self._short:

@@ -66,7 +66,10 @@ class Wire(asyncio.Protocol):
     # What the loop tells us ---------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say hello."""
+        """Say hello; to one that was hung up before it was there, nothing."""
+        if self.ended.is_set():
+            transport.abort()  # type: ignore[attr-defined]  # TCP or TLS, as below
+            return
         self._transport = transport  # type: ignore[assignment]  # TCP or TLS: it can write
         self.send(self._hello.write())
         self._beat = self._loop.call_later(KEEPALIVE_S, self._keep_alive)
@@ -92,7 +95,9 @@ class Wire(asyncio.Protocol):
         self._tell(deliveries)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The end, whoever made it."""
+        """The end, whoever made it. What never began ends unheard: another may be there by now."""
+        if self._transport is None:
+            return
         if self._beat is not None:
             self._beat.cancel()
         self.ended.set()

@@ -52,7 +52,7 @@ class Heard:
         self.publishes: list[tuple[str, bytes, int]] = []
         self.others: list[Any] = []
         self.transport = Transport()
-        ears = Ears(
+        self.ears = Ears(
             opened=self.others.append,
             publishes=lambda many: self.publishes.extend(
                 (each.topic, each.payload, each.token[1]) for each in many
@@ -60,7 +60,7 @@ class Heard:
             packet=self.others.append,
             closed=self.others.append,
         )
-        self.wire = Wire(mqtt5.ConnectPacket("test"), ears, "main", 1)
+        self.wire = Wire(mqtt5.ConnectPacket("test"), self.ears, "main", 1)
         self.wire.connection_made(self.transport)
         self.transport.written.clear()
 
@@ -69,6 +69,22 @@ class Heard:
         for at in range(0, len(data), size):
             self.wire.data_received(data[at : at + size])
         return self
+
+
+def test_hung_up_before_it_is_there_it_never_speaks() -> None:
+    """A connection that is made after all is closed without a word, and nobody hears of its end."""
+
+    async def make() -> Heard:
+        heard = Heard()
+        late = Transport()
+        wire = Wire(mqtt5.ConnectPacket("test"), heard.ears, "main", 1)
+        wire.hang_up()
+        wire.connection_made(late)
+        assert (bytes(late.written), late.ended) == (b"", True)
+        wire.connection_lost(None)
+        return heard
+
+    assert asyncio.run(make()).others == []
 
 
 def publish(topic: bytes, payload: bytes, packet_id: int, properties: bytes = b"") -> bytes:

@@ -86,6 +86,10 @@ class PahoSource:
             link.start()
 
     @property
+    def can_publish(self) -> bool:
+        return self._out.ready
+
+    @property
     def connected(self) -> bool:
         return all(link.ready for link in self._links) and self._out.ready
 

@@ -17,7 +17,8 @@ from store.coverages import Key
 
 APART_S = 0.1
 """Less costs the service and the broker a message more; more holds up a device that empties its
-store, which has at most 20 records under way."""
+store, which has at most 20 records under way. So long, too, until the next look where nothing can
+be said, as when a session is there before the connection on which we speak."""
 
 
 class Receipts:
@@ -42,10 +43,14 @@ class Receipts:
             self._waiting[key] = covered if before is None else covered.after(before)
 
     def _leave(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._next = loop.time() + APART_S
+        if not self._source.can_publish:  # said now it were gone, and the device would ask in 30 s
+            loop.call_at(self._next, self._leave)
+            return
         waiting, self._waiting = self._waiting, {}
         for key, covered in waiting.items():
             self._send(key, covered)
-        self._next = asyncio.get_running_loop().time() + APART_S
 
     def _send(self, key: Key, covered: Covered) -> None:
         device, epoch = key

@@ -114,7 +114,11 @@ class Source(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether every session is subscribed."""
+        """Whether every session is subscribed, and what is published leaves."""
+
+    @property
+    def can_publish(self) -> bool:
+        """Whether what is published now leaves; the sessions may be subscribed before that."""
 
     async def stop(self) -> None:
         """Disconnect in good order. What was not acknowledged stays with the broker."""

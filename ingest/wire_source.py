@@ -80,6 +80,10 @@ class WireSource:
             link.line.start()
 
     @property
+    def can_publish(self) -> bool:
+        return self._out.ready
+
+    @property
     def connected(self) -> bool:
         return self._out.ready and all(link.ready for link in self._links.values())
 

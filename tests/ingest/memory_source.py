@@ -173,8 +173,12 @@ class MemorySource:
                 self._broker.kept[f"{self._instance}-{delivery.session}"].flying.pop(packet, None)
         self.wake()
 
+    @property
+    def can_publish(self) -> bool:
+        return self._up and not self._broker.refusing
+
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> _Sent:
-        if self._broker.refusing or not self._up:
+        if not self.can_publish:
             return _Sent(False)
         self._broker.published.append((topic, payload))
         self._broker.publish(topic, payload)

@@ -89,14 +89,15 @@ def test_a_walked_round_is_completed_at_due(shared):
     assert event["state"] == "resolved"
 
 
-def test_staying_away_is_told_within_a_second_of_due(shared):
-    """A round that nobody walks is `round.missed` on MQTT less than a second after its due."""
+def test_staying_away_is_told_once_due(shared):
+    """A round that nobody walks is `round.missed` on MQTT, and never before its due; how soon after
+    it, `bench/deadline.py` shows."""
     service, wire = shared
     wire.say(up("status"), {"online": True})  # somebody could have come
     opens = now_ms()
     key = owe(service.engine, opens, opens + 3_000)
     event = wire.event("round.missed", key)
-    assert 0 <= event["heard_at"] - (opens + 3_000) < 1_000
+    assert event["heard_at"] >= event["at"] == opens + 3_000
 
 
 def test_a_hazard_is_told_and_followed_to_its_end(shared):

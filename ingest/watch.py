@@ -27,7 +27,7 @@ from store import obligations
 from store.arrivals import STEPPED_MS
 from store.events import HELD, MQTT, raise_notices
 from store.facts import Page
-from store.obligations import Awake
+from store.obligations import ObligationRow
 from store.owngaps import LOSSES, Cause, OwnGap, close_gap
 from store.verdicts import flipped, put_off
 
@@ -188,7 +188,8 @@ class Watch:
 
     async def _judge(self, until: Instant, *, waited: bool) -> None:
         """Judge everything that wanted a look at or before `until`, page by page."""
-        more = True
+        wake = await self._ledger.read(obligations.next_wake)
+        more = wake is not None and wake <= until
         while more:
             more, told = await self._ledger.write(lambda c: self._page(c, until, waited=waited))
             self._ledger.verdicts_wait(more)
@@ -215,7 +216,7 @@ class Watch:
         return len(rows) == PAGE or len(looks) < len(rows), told
 
     def _together(
-        self, connection: Connection, rows: Sequence[Awake], until: Instant, *, waited: bool
+        self, connection: Connection, rows: Sequence[ObligationRow], until: Instant, *, waited: bool
     ) -> Iterator["_Look"]:
         """A look at each row. Whatever a rule raises is that obligation's alone; where the facts of
         some cannot be had together, each is looked at by itself."""
@@ -239,12 +240,12 @@ class Watch:
                 self._push_back(connection, row, until, error)
 
     def _push_back(
-        self, connection: Connection, row: Awake, until: Instant, error: Exception
+        self, connection: Connection, row: ObligationRow, until: Instant, error: Exception
     ) -> None:
         log.error("rule.raised", obligation=row.key, error=str(error), exc_info=error)
         put_off(connection, [(row, until + PUSH_BACK_MS)])
 
-    def _look(self, page: Page, row: Awake, until: Instant, *, waited: bool) -> "_Look":
+    def _look(self, page: Page, row: ObligationRow, until: Instant, *, waited: bool) -> "_Look":
         """Derive the verdict again from the facts, and how it differs from the one that holds."""
         facts = page.of(row)
         promise, last, siblings = facts.promise, facts.last, facts.siblings
@@ -304,7 +305,7 @@ class _Look:
     """What came of looking at an obligation. `told`: of the change; `late`: of reads that came
     after due, whose time nobody can vouch for."""
 
-    row: Awake
+    row: ObligationRow
     verdict: Verdict
     flip: Flip | None
     told: Sequence[Notice]

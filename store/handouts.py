@@ -21,7 +21,7 @@ from rules.obligations import settle
 from rules.promises import Known, Verdict
 from rules.promises import Obligation as Promise
 from store.evidence import CORRECTION, ENTRY, deciding_reads
-from store.obligations import LONGEST_MS, OBLIGATION, Plans, siblings
+from store.obligations import LONGEST_MS, OBLIGATION, ObligationRow, Plans, siblings
 from store.prepared import Prepared
 from store.spans import EXCUSE, excuse_of
 from store.tables import Checkpoint, Device, Handout, Site, table_of
@@ -39,22 +39,6 @@ AGAIN_MS = 600_000
 """A site is looked at again by then at the latest: rounds are made, and excused, meanwhile."""
 SEEN_MS = AHEAD_MS + AGAIN_MS
 """A round that is made so long before it opens, or longer, is found by the next look in time."""
-
-
-class _Near(NamedTuple):
-    """What of a round's row says what it owes, when, and whether it is excused."""
-
-    id: int
-    key: str
-    kind: str
-    site_id: int
-    plan_id: int
-    plan_version_id: int
-    profiled_id: int | None
-    opens: Instant
-    closes: Instant
-    due: Instant
-    scored: bool
 
 
 class Change(NamedTuple):
@@ -151,8 +135,7 @@ def _walks(connection: Connection, site_id: int, plans: Plans, now: Instant) -> 
     changes = [] if ahead is None or ahead[0] is None else [ahead[0] - AHEAD_MS]
     near = {"site": site_id, "since": now - LONGEST_MS, "until": now + AHEAD_MS, "now": now}
     excused = _EXCUSED.first(connection, site=site_id, since=near["since"]) is not None
-    row: Any  # _Near has of a row what is asked of it
-    for row in map(_Near._make, _NEAR.all(connection, **near)):
+    for row in map(ObligationRow._make, _NEAR.all(connection, **near)):
         if not is_told(row.opens, row.closes, now):
             continue
         if (change := next_change(row.opens, row.closes, now)) is not None:
@@ -171,7 +154,7 @@ def _walks(connection: Connection, site_id: int, plans: Plans, now: Instant) -> 
 
 
 def _so_far(
-    connection: Connection, row: Any, promise: Promise, plans: Plans, now: Instant
+    connection: Connection, row: ObligationRow, promise: Promise, plans: Plans, now: Instant
 ) -> Verdict | None:
     """How a round stands; None where nobody has begun it, nor can have, but by a clock that would
     be told of."""
@@ -204,7 +187,7 @@ _SITE = Prepared(
     select(SITE.c.slug, SITE.c.retired_at.is_not(None)).where(SITE.c.id == bindparam("site"))
 )
 _NEAR = Prepared(
-    select(*(OBLIGATION.c[name] for name in _Near._fields))
+    select(*(OBLIGATION.c[name] for name in ObligationRow._fields))
     .where(
         OBLIGATION.c.site_id == bindparam("site"),
         OBLIGATION.c.opens > bindparam("since"),

@@ -21,7 +21,7 @@ from store.doubts import DOUBT
 from store.entries import EntryKind, ViaCode
 from store.evidence import CHECKPOINT, CORRECTION, DEVICE, ENTRY, PERSON
 from store.holdings import HELD, Rounds, with_holder
-from store.obligations import LONGEST_EARLY_MS, LONGEST_MS, OBLIGATION, SITE, Plans
+from store.obligations import LONGEST_EARLY_MS, LONGEST_MS, OBLIGATION, SITE, Owed, Plans
 from store.prepared import Prepared
 from store.tables import Mark as MarkTable
 from store.tables import table_of
@@ -176,25 +176,12 @@ def _rounds(
     """The site's rounds whose [opens - early, due) touches [since, until]."""
     span = {"begins": since - LONGEST_MS, "ends": until + LONGEST_EARLY_MS, "since": since}
     rows = _ROUNDS.all(connection, site=site_id, **span)
-    near: list[Any] = [_Owed._make(row) for row in rows]  # of a row, what is asked of it
-    found = (plans.promise(connection, row) for row in near)
+    found = (plans.promise(connection, Owed._make(row)) for row in rows)
     return [owed for owed in found if owed.opens - owed.early <= until]
 
 
-class _Owed(NamedTuple):
-    """What of a round's row says what it owes, and when."""
-
-    key: str
-    opens: Instant
-    closes: Instant
-    due: Instant
-    scored: bool
-    plan_version_id: int
-    profiled_id: int | None
-
-
 _ROUNDS = Prepared(
-    select(*(OBLIGATION.c[name] for name in _Owed._fields)).where(
+    select(*(OBLIGATION.c[name] for name in Owed._fields)).where(
         OBLIGATION.c.site_id == bindparam("site"),
         OBLIGATION.c.opens > bindparam("begins"),
         OBLIGATION.c.opens <= bindparam("ends"),

@@ -313,7 +313,7 @@ def next_wake(connection: Connection) -> Instant | None:
 _NEXT_WAKE = Prepared(select(func.min(OBLIGATION.c.wake)).where(OBLIGATION.c.wake.is_not(None)))
 
 
-class Awake(NamedTuple):
+class ObligationRow(NamedTuple):
     """What of a row of the table is asked for to look at it."""
 
     id: int
@@ -332,17 +332,29 @@ class Awake(NamedTuple):
     revision: int
 
 
-OneRow = Row[*tuple[Any, ...]] | Awake
+class Owed(NamedTuple):
+    """What of a row of the table says what it owes, and when."""
+
+    key: str
+    opens: Instant
+    closes: Instant
+    due: Instant
+    scored: bool
+    plan_version_id: int
+    profiled_id: int | None
+
+
+OneRow = Row[*tuple[Any, ...]] | ObligationRow
 """A row of the table, whole or as much of it as is needed."""
 
 
-def awake(connection: Connection, until: Instant, limit: int) -> list[Awake]:
+def awake(connection: Connection, until: Instant, limit: int) -> list[ObligationRow]:
     """Obligations whose wake is at or before `until`, earliest first, at most `limit`."""
-    return list(map(Awake._make, _AWAKE.all(connection, until=until, most=limit)))
+    return list(map(ObligationRow._make, _AWAKE.all(connection, until=until, most=limit)))
 
 
 _AWAKE = Prepared(
-    select(*(OBLIGATION.c[name] for name in Awake._fields))
+    select(*(OBLIGATION.c[name] for name in ObligationRow._fields))
     .where(OBLIGATION.c.wake.is_not(None), OBLIGATION.c.wake <= bindparam("until"))
     .order_by(OBLIGATION.c.wake, OBLIGATION.c.id)
     .limit(bindparam("most", type_=Integer))
@@ -375,7 +387,7 @@ class Plans:
         """The plan as it stood in that version."""
         return self._snapshot(connection, _VERSION_TERMS, version_id)[0]
 
-    def promise(self, connection: Connection, row: "OneRow | Sibling") -> Promise:
+    def promise(self, connection: Connection, row: "OneRow | Owed") -> Promise:
         """The obligation a row of the table stands for, as the rules know it."""
         plan, terms = self._owed_by(connection, row)
         return Promise(
@@ -392,11 +404,11 @@ class Plans:
             proof=plan.proof,
         )
 
-    def owed_by(self, connection: Connection, row: "OneRow | Sibling") -> Plan:
+    def owed_by(self, connection: Connection, row: "OneRow | Owed") -> Plan:
         """The plan as it was for one obligation, with the special periods that held for it."""
         return self._owed_by(connection, row)[0]
 
-    def _owed_by(self, connection: Connection, row: "OneRow | Sibling") -> _Snapshot:
+    def _owed_by(self, connection: Connection, row: "OneRow | Owed") -> _Snapshot:
         if row.profiled_id is None:
             return self._snapshot(connection, _VERSION_TERMS, row.plan_version_id)
         return self._snapshot(connection, _PROFILED_TERMS, row.profiled_id)
@@ -431,34 +443,22 @@ def siblings(connection: Connection, row: OneRow, plans: Plans) -> tuple[Promise
 
 def siblings_of(
     connection: Connection, rows: Iterable[OneRow], plans: Plans
-) -> dict[int, list["Sibling"]]:
+) -> dict[int, list["Owed"]]:
     """The same for each of a page of obligations that has any, by its id."""
     page = []
     for row in rows:
         early = plans.of(connection, row.plan_version_id).early
         span = (row.opens - LONGEST[row.kind], row.opens - early, row.due + early)
         page.append((row.id, row.site_id, row.plan_id, row.kind == "quota", *span))
-    found: dict[int, list[Sibling]] = {}
+    found: dict[int, list[Owed]] = {}
     for obligation, *other in _SIBLINGS.all(connection, page=page):
-        found.setdefault(obligation, []).append(Sibling(*other))
+        found.setdefault(obligation, []).append(Owed(*other))
     return found
-
-
-class Sibling(NamedTuple):
-    """What of a row of the table says what it owes, and when."""
-
-    key: str
-    opens: Instant
-    closes: Instant
-    due: Instant
-    scored: bool
-    plan_version_id: int
-    profiled_id: int | None
 
 
 _PAGE = paged("page", "id", "site", "plan", "quota", "since", "begins", "ends")
 _SIBLINGS = Prepared(
-    select(_PAGE.c.id, *(OBLIGATION.c[name] for name in Sibling._fields)).join(
+    select(_PAGE.c.id, *(OBLIGATION.c[name] for name in Owed._fields)).join(
         OBLIGATION,
         and_(
             OBLIGATION.c.site_id == _PAGE.c.site,

@@ -10,7 +10,8 @@ time; `rate_ratio` is of check-ins a second, fewest over most. JSON goes to stdo
 stderr.
 
 Filled in are check-ins of the fleet's own devices, of an earlier epoch, over the year before, as
-the service writes them; straight by SQL, since the service would take an hour.
+the service writes and folds them (`store/folding.py`); straight by SQL, since the service would
+take an hour. Before, the service runs until it has folded what the run before left.
 """
 
 import argparse
@@ -24,13 +25,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.ingest import Bench
-from bench.stand import POINTS, Stand, fleet, wall
+from bench.stand import POINTS, Stand, fleet, wait_for, wall
 from bench.told import add_out, conclude, tell
 from store.entries import EntryKind, ViaCode
 
 YEAR_MS = 365 * 86_400_000
 ROWS = (100_000, 1_000_000, 10_000_000)
 PAGE = 500_000
+FOLDED_WITHIN_S = 30.0
 EPOCH = 99
 TURNS = """
 CREATE TEMP TABLE turn AS
@@ -52,6 +54,12 @@ SELECT :kind, turn.device, :epoch, number.n / :devices, turn.site, turn.checkpoi
   FROM number JOIN turn ON turn.n = number.n % :turns
 """
 
+UNFOLDED = """
+SELECT (SELECT coalesce(max(id), 0) FROM entry)
+     - coalesce((SELECT max(folded_entry) FROM worker), -1)
+"""
+FOLD = "UPDATE worker SET folded_entry = (SELECT max(id) FROM entry)"
+
 
 class Cost(NamedTuple):
     """Of one load."""
@@ -60,10 +68,12 @@ class Cost(NamedTuple):
     cpu_us: float
 
 
-def fill(database: Path, devices: int, rows: int) -> float:
+def fill(stand: Stand, rows: int) -> float:
     """Add check-ins until there are `rows`; returns the seconds it took."""
-    began = time.monotonic()
-    with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as ledger:
+    with stand.service():
+        wait_for("what was left is folded", lambda: stand.value(UNFOLDED) == 0, FOLDED_WITHIN_S)
+    devices, began = len(stand.fleet), time.monotonic()
+    with closing(sqlite3.connect(stand.database, timeout=30, isolation_level=None)) as ledger:
         ledger.execute("PRAGMA synchronous=OFF")
         ledger.execute("PRAGMA cache_size=-200000")
         there = ledger.execute("SELECT count(*) FROM entry").fetchone()[0]
@@ -83,6 +93,7 @@ def fill(database: Path, devices: int, rows: int) -> float:
         for start in range(made, made + max(rows - there, 0), PAGE):
             page = {"from": start, "to": min(start + PAGE, made + rows - there)}
             ledger.execute(FILL, values | page)
+        ledger.execute(FOLD)
         ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         ledger.execute("ANALYZE")
     return time.monotonic() - began
@@ -97,7 +108,7 @@ def measure(asked: argparse.Namespace) -> dict[str, object]:
         with stand.broker():
             bench = Bench(stand=stand, checkins=asked.messages)
             for wanted in sorted(asked.rows):
-                filled.append(fill(stand.database, asked.devices, wanted))
+                filled.append(fill(stand, wanted))
                 rows = stand.value("SELECT count(*) FROM entry")
                 tell(f"{rows} rows, filled in {filled[-1]:.0f} s")
                 found[rows] = []

@@ -54,6 +54,7 @@ def rotate(
     The new one has a user name of its own: write both, name and password, into the device.
     """
     from desk.access import rotate
+    from desk.devices import device
     from desk.ledger import opened
     from desk.times import parse_span
     from rules.access import Step
@@ -64,7 +65,8 @@ def rotate(
     chosen, who, span = settings(context), by(author, wall()), parse_span("--overlap", overlap)
     with opened(chosen) as engine:
         made = rotate(engine, chosen.broker_dir, id_, by=who, overlap=span)
-    _show(chosen, made, who, as_json=json)
+        zone = device(engine, id_, who.now).row.timezone
+    _show(chosen, made, who, zone, as_json=json)
 
 
 def suspend(
@@ -143,7 +145,14 @@ def _move(
         note(remark)
 
 
-def _show(chosen: "Settings", made: "Enrolled", who: "By", *, as_json: bool) -> None:
+def _show(
+    chosen: "Settings",
+    made: "Enrolled",
+    who: "By",
+    zone: str | None = None,
+    *,
+    as_json: bool,
+) -> None:
     from dataclasses import asdict
 
     from cli.output import emit, note, say
@@ -152,7 +161,7 @@ def _show(chosen: "Settings", made: "Enrolled", who: "By", *, as_json: bool) -> 
     from desk.times import rfc3339
 
     remark = follow(chosen, who)
-    until = None if made.until is None else rfc3339(made.until)
+    until = None if made.until is None else rfc3339(made.until, zone)
     if as_json:
         emit(asdict(made) | {"until": until, "live": remark is None, "remark": remark})
         return

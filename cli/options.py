@@ -19,7 +19,9 @@ Since = Annotated[
     str | None,
     typer.Option(
         "--since",
-        help="From then on: 2026-09-01, 2026-09-01T22:00+08:00, 22:00, today, 2h, 7d.",
+        help="From then on: 2026-09-01, 2026-09-01T22:00+08:00, 22:00, today, 2h, 7d. "
+        "Days and hours are of the sites' time, not this machine's; where the sites have several "
+        "zones, say --site.",
         metavar="TIME",
     ),
 ]
@@ -90,15 +92,10 @@ def patience(seconds: float) -> "Callable[[], bool]":
 
 
 def asked(site: str | None, since: str | None, until: str | None) -> "Asked":
-    """What a listing is asked for; dates without a site are this machine's."""
-    from datetime import datetime
-
+    """What a listing is asked for, now."""
     from desk.listing import Asked
 
-    local = datetime.now().astimezone().tzinfo
-    if local is None:
-        raise RuntimeError("this machine has no time zone")
-    return Asked(site=site, since=since, until=until, now=wall(), local=local)
+    return Asked(site=site, since=since, until=until, now=wall())
 
 
 def by(author: str | None, now: int) -> "By":

@@ -61,7 +61,10 @@ def ask(
     until: Until = None,
     json: Json = False,
 ) -> None:
-    """Answer a named question, from InfluxDB or the ledger; without a span, of the last day."""
+    """Answer a named question, from InfluxDB or the ledger; without a span, of the last day.
+
+    Hours and days are cut in UTC, as InfluxDB cuts them, and printed with the sites' offset.
+    """
     from cli.output import Column, emit_rows, table
     from desk.ledger import opened
     from desk.series import ask as ask_series

@@ -15,7 +15,10 @@ From = Annotated[
     str | None, typer.Option("--from", help="When it begins; now by default.", metavar="TIME")
 ]
 Until = Annotated[
-    str, typer.Option("--until", help="When it ends; a day as a whole.", metavar="TIME")
+    str,
+    typer.Option(
+        "--until", help="When it ends, in the sites' time; a day as a whole.", metavar="TIME"
+    ),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is written down.")]
 
@@ -33,17 +36,14 @@ def add(
     author: Author = None,
 ) -> None:
     """Keep events from being told on MQTT for a span; they are kept and listed as ever."""
-    from datetime import UTC, datetime
-
     from cli.output import say
     from desk.ledger import opened, present
     from desk.spans import Asked, silence
 
     asked = Asked(since=since, until=until, reason=reason)
-    local = datetime.now().astimezone().tzinfo or UTC
     with opened(settings(context)) as engine:
         who = by(author, present(engine, wall()))
-        number = silence(engine, kind, site, asked, by=who, local=local)
+        number = silence(engine, kind, site, asked, by=who)
     say(f"silence {number}: {kind or '*'} {site or '*'}")
 
 

@@ -2,20 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from desk.errors import DeskError
 from desk.ledger import present
 from desk.times import parse_since, parse_until, rfc3339
+from desk.zones import zone_of
 from devices.ids import Instant
 from store import listings
 from store.database import reading
-from store.listings import SITE
-from store.walking import ALL, Filter, UnknownSite
+from store.walking import Filter, UnknownSite
 
 INSTANTS = frozenset({"at"})
 """Fields that are instants, beside all whose name ends in `_at`."""
@@ -23,32 +21,24 @@ INSTANTS = frozenset({"at"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a listing is asked for, as it was typed. `local`: the zone of dates without a site."""
+    """What a listing is asked for, as it was typed."""
 
     site: str | None = None
     since: str | None = None
     until: str | None = None
     now: Instant
-    local: tzinfo = UTC
 
     def read(self, engine: Engine) -> Filter:
-        """As the ledger takes it; dates are the site's where one is asked for.
+        """As the ledger takes it; dates are in the time of `zone_of`.
 
         Raises `UsageError` for a time that cannot be read.
         """
-        zone = _zone(engine, self.site) or self.local
+        now = present(engine, self.now)
+        with reading(engine) as connection:
+            zone = zone_of(connection, self.site)
         since = None if self.since is None else parse_since(self.since, self.now, zone)
         until = None if self.until is None else parse_until(self.until, self.now, zone)
-        now = present(engine, self.now)
         return Filter(site=self.site, since=since, until=until, now=now)
-
-
-def _zone(engine: Engine, site: str | None) -> tzinfo | None:
-    if site is None or site == ALL:
-        return None
-    with reading(engine) as connection:
-        name = connection.execute(select(SITE.c.timezone).where(SITE.c.slug == site)).scalar()
-    return None if name is None else ZoneInfo(name)
 
 
 def rows(engine: Engine, asked: Asked, query: Callable[[Engine, Filter], Iterator[Any]]) -> Any:

@@ -11,6 +11,7 @@ from desk.errors import DeskError, UnreachableError, UsageError
 from desk.ledger import present
 from desk.listing import Asked
 from desk.times import rfc3339
+from desk.zones import zone_of
 from devices.ids import Instant
 from store.database import reading
 from store.series.connect import series_questions
@@ -86,7 +87,9 @@ def ask(engine: Engine, settings: Settings, name: str, asked: Asked) -> list[dic
         ) from error
     except SeriesError as error:
         raise DeskError(str(error), "gridbeat doctor") from error
-    return [_plain(answer) for answer in answers]
+    with reading(engine) as connection:
+        zone = zone_of(connection, asked.site)
+    return [_plain(answer, None if zone is None else str(zone)) for answer in answers]
 
 
 async def _ask(
@@ -102,6 +105,9 @@ async def _ask(
         await asked.close()
 
 
-def _plain(answer: Any) -> dict[str, Any]:
+def _plain(answer: Any, zone: str | None) -> dict[str, Any]:
+    """As values; instants with the offset of the sites' time, where they have one."""
     values = {field.name: getattr(answer, field.name) for field in fields(answer)}
-    return {name: rfc3339(value) if name in INSTANTS else value for name, value in values.items()}
+    return {
+        name: rfc3339(value, zone) if name in INSTANTS else value for name, value in values.items()
+    }

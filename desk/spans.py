@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, select
 from desk.acts import By
 from desk.errors import DeskError, UsageError
 from desk.times import parse_since, parse_until
+from desk.zones import zone_of
 from devices.messages import Severity
 from rules.kinds import SEVERITIES, EventKind
 from store import spans
@@ -25,7 +26,7 @@ class Asked:
     until: str
     reason: str
 
-    def span(self, by: By, zone: tzinfo) -> Spanned:
+    def span(self, by: By, zone: tzinfo | None) -> Spanned:
         """The span in the zone's time. Raises `UsageError`."""
         since = by.now if self.since is None else parse_since(self.since, by.now, zone)
         try:
@@ -47,10 +48,8 @@ def excuse(engine: Engine, name: str, asked: Asked, *, by: By) -> int:
         return spans.excuse(connection, site_id, plan_id, asked.span(by, ZoneInfo(timezone)), name)
 
 
-def silence(
-    engine: Engine, kind: str | None, site: str | None, asked: Asked, *, by: By, local: tzinfo
-) -> int:
-    """Keep events from being told for a span; returns the silence's id. `local`: without a site.
+def silence(engine: Engine, kind: str | None, site: str | None, asked: Asked, *, by: By) -> int:
+    """Keep events from being told for a span; returns the silence's id.
 
     Raises `UsageError` for a kind that is none or is critical, or where nothing was named.
     """
@@ -58,11 +57,9 @@ def silence(
         raise UsageError("a silence of everything is none", "name --kind, --site, or both")
     _may_be_silent(kind)
     with writing(engine) as connection:
-        site_id, zone = None, local
-        if site is not None:
-            site_id, _, timezone = _place(connection, site)
-            zone = ZoneInfo(timezone)
-        return spans.silence(connection, kind, site_id, asked.span(by, zone))
+        site_id = None if site is None else _place(connection, site)[0]
+        span = asked.span(by, zone_of(connection, site))
+        return spans.silence(connection, kind, site_id, span)
 
 
 def _may_be_silent(kind: str | None) -> None:

@@ -1,7 +1,7 @@
 """Instants as people write and read them. Inside they are milliseconds since the epoch, UTC."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 from desk.errors import UsageError
@@ -14,6 +14,9 @@ _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 _WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_ELSEWHERE = timezone(timedelta(hours=1))
+"""What means the same in UTC and here needs no zone."""
+_WHOSE = "say whose with --site ID, or write the offset, as 2026-09-01T22:00+08:00"
 
 
 def rfc3339(instant: Instant, timezone: str | None = None) -> str:
@@ -71,12 +74,15 @@ def instant_of(moment: datetime) -> Instant:
     return (moment - _EPOCH) // _MS
 
 
-def parse_since(text: str, now: Instant, zone: tzinfo) -> Instant:
-    """The beginning of what `text` means: a day's first instant. Raises `UsageError`."""
+def parse_since(text: str, now: Instant, zone: tzinfo | None) -> Instant:
+    """The beginning of what `text` means: a day's first instant. Raises `UsageError`.
+
+    `zone` None: nobody can say whose wall clock is meant, so that words of one are refused.
+    """
     return _parse("--since", text, now, zone, whole_days=0)
 
 
-def parse_until(text: str, now: Instant, zone: tzinfo) -> Instant:
+def parse_until(text: str, now: Instant, zone: tzinfo | None) -> Instant:
     """The end of what `text` means, exclusive: a day's is the next one's first instant."""
     return _parse("--until", text, now, zone, whole_days=1)
 
@@ -89,13 +95,16 @@ def parse_span(option: str, text: str) -> int:
         raise UsageError(f"{option}: {cause}", "for example 2h, 7d") from None
 
 
-def _parse(option: str, text: str, now: Instant, zone: tzinfo, whole_days: int) -> Instant:
+def _parse(option: str, text: str, now: Instant, zone: tzinfo | None, whole_days: int) -> Instant:
     text = text.strip()
+    today = (_EPOCH + now * _MS).astimezone(zone or UTC).date()
     try:
-        today = (_EPOCH + now * _MS).astimezone(zone).date()
-        found = _moment(text, now, today, zone, whole_days)
+        found = _moment(text, now, today, zone or UTC, whole_days)
+        told = zone is not None or found == _moment(text, now, today, _ELSEWHERE, whole_days)
     except (ValueError, OverflowError):
         raise UsageError(f"{option} {text!r} is no time", EXAMPLES) from None
+    if not told:
+        raise UsageError(f"{option} {text!r}: the sites have several time zones", _WHOSE)
     return found
 
 

@@ -99,6 +99,7 @@ def test_both_credentials_work_until_the_rotation_is_finished(ours: Ours) -> Non
     old = ours.device("enroll", "hh-0101")
     new = ours.device("rotate", "hh-0101", "--overlap", "2h")
     assert (new["old"], new["username"], new["client_id"]) == ("hh-0101", "hh-0101.2", "hh-0101")
+    assert new["until"].endswith("+08:00")  # the site's, as `device show` tells it
     before, after = ours.client(old, session="old"), ours.client(new, session="hh-0101")
     after.subscribe("patrol/v1/+/+/down/#")
     after.publish("patrol/v1/school-02/hh-0201/up/checkin", b"forged")

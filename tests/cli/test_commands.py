@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_the_process_ends_with_its_code(filled: Gridbeat, arguments: list[str], 
 @pytest.mark.parametrize("listing", LISTINGS)
 def test_an_empty_listing_is_an_empty_array(filled: Gridbeat, listing: str) -> None:
     """Nothing found is `[]` and no failure."""
-    done = filled(listing, "list", "--json", "--since", "2030-01-01", "--until", "2030-01-02")
+    done = filled(listing, "list", "--json", "--since", "2030-01-01T00:00Z", "--until", "now")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
 
 
@@ -258,6 +259,51 @@ def test_dates_are_the_sites_own(filled: Gridbeat) -> None:
     assert len(json.loads(london.stdout)) == 1
     late = filled("checkin", "list", "--json", "--site", "school-01", "--since", "2026-09-02")
     assert json.loads(late.stdout) == []
+
+
+@pytest.mark.parametrize("machine", ["UTC", "America/New_York"])
+def test_words_of_time_without_a_site_are_in_the_sites_time(tmp_path: Path, machine: str) -> None:
+    """Where all sites have one zone it is theirs, whatever this machine's is."""
+    fill(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "gridbeat.db")) as ledger:
+        ledger.execute("UPDATE site SET timezone = 'Asia/Shanghai'")
+        ledger.commit()
+    gridbeat = Gridbeat(folder=tmp_path, settings={"TZ": machine})
+    spans = (
+        (
+            "2026-09-01T22:00",
+            "2026-09-01T22:10",
+            "2026-09-01T22:00+08:00",
+            "2026-09-01T22:10+08:00",
+        ),
+        ("2026-09-01", "2026-09-01", "2026-09-01T00:00+08:00", "2026-09-02T00:00+08:00"),
+    )
+    for since, until, *told in spans:
+        words, exact = (
+            ("--since", since, "--until", until),
+            ("--since", told[0], "--until", told[1]),
+        )
+        found = json.loads(gridbeat.process("checkin", "list", "--json", *words).stdout)
+        assert found
+        assert found == json.loads(gridbeat("checkin", "list", "--json", *exact).stdout)
+    span = ("--from", "2099-01-01T10:00", "--until", "2099-01-01T18:00", "--reason", "x")
+    gridbeat.process("silence", "add", "--kind", "device.offline", *span)
+    silence = json.loads(gridbeat("silence", "list", "--json").stdout)[0]
+    assert datetime.fromisoformat(silence["until_at"]) == datetime.fromisoformat(
+        "2099-01-01T18:00:00+08:00"
+    )
+
+
+@pytest.mark.parametrize("words", ["today", "22:00", "2026-09-01", "2026-09-01T22:00"])
+def test_where_sites_have_several_zones_whose_time_must_be_said(
+    filled: Gridbeat, words: str
+) -> None:
+    """Never guessed: a site or an offset is asked for; spans and exact times need neither."""
+    done = filled("round", "list", "--since", words)
+    assert (done.returncode, "--site" in done.stderr) == (2, True)
+    for exact in ("2h", "now", "2026-09-01T22:00+08:00", "2026-09-01T14:00Z"):
+        assert filled("round", "list", "--since", exact).returncode == 0
+    assert filled("round", "list", "--since", words, "--site", "school-01").returncode == 0
 
 
 WRONG = [

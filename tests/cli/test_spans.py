@@ -8,7 +8,9 @@ import pytest
 from tests.cli.running import Gridbeat
 from tests.filled import fill
 
-ENDS = ("--from", "2026-09-01", "--until", "2026-09-03", "--author", "王", "--reason", "停电检修")
+WHO = ("--author", "王", "--reason", "停电检修")
+ENDS = ("--from", "2026-09-01", "--until", "2026-09-03", *WHO)
+EXACT = ("--from", "2026-09-01T00:00Z", "--until", "2026-09-03T00:00Z", *WHO)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def test_a_site_or_a_plan_is_excused(gridbeat: Gridbeat) -> None:
 
 def test_a_silence_is_added_listed_and_ended(gridbeat: Gridbeat) -> None:
     """Of a kind or a site, never of everything, and never of an sos."""
-    done = gridbeat("silence", "add", "--kind", "device.offline", *ENDS)
+    done = gridbeat("silence", "add", "--kind", "device.offline", *EXACT)
     assert done.returncode == 0, done.stderr
     assert gridbeat("silence", "add", "--site", "school-01", *ENDS).returncode == 0
     assert gridbeat("silence", "add", *ENDS).returncode == 2

@@ -1,6 +1,6 @@
 """How `status` prints: one screen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.text import Text
 
@@ -9,6 +9,9 @@ from desk.names import Names
 from desk.status import Service, Status
 from desk.times import rfc3339
 from store.series.lines import SiteState
+
+LEFT_MS = 86_400_000
+"""An instance that was not seen for so long is one of the past, where another has run since."""
 
 
 def show(found: Status, called: Names, lang: str) -> None:
@@ -20,7 +23,12 @@ def show(found: Status, called: Names, lang: str) -> None:
     screen.print(_line("未处理事件" if zh else "open events", _events(found, lang)))
     screen.print(_line("其他" if zh else "besides", Text(_besides(found, zh))))
     screen.print()
-    table(_columns(called), found.sites, lang, "没有校区。" if zh else "No sites.")
+    table(
+        _columns(called, found.tally.rounds_by_site),
+        found.sites,
+        lang,
+        "没有校区。" if zh else "No sites.",
+    )
 
 
 def _line(name: str, value: Text) -> Text:
@@ -33,7 +41,14 @@ def _services(found: Status, zh: bool) -> list[Text]:
     if not found.services:
         words = "从未运行：gridbeat ingest" if zh else "never ran: gridbeat ingest"
         return [_line(name, Text(f"✗ {words}", style="bold red"))]
-    return [_line(name, _service(service, found, zh)) for service in found.services]
+    shown = [service for service in found.services if not _left(service, found)]
+    return [_line(name, _service(service, found, zh)) for service in shown or found.services[:1]]
+
+
+def _left(service: Service, found: Status) -> bool:
+    """One that ran here once, and another since: `--json` has it still."""
+    seen = service.marker_at or service.started_at
+    return service.alive is False and service.unready is None and found.now - seen > LEFT_MS
 
 
 def _service(service: Service, found: Status, zh: bool) -> Text:
@@ -42,6 +57,11 @@ def _service(service: Service, found: Status, zh: bool) -> Text:
         words = "模拟时钟，最后一拍" if zh else "simulated clock, last tick"
         return Text(f"{service.instance}  . {words} {tick}")
     age = "?" if service.marker_at is None else _age((found.now - service.marker_at) // 1000)
+    if service.unready is not None:
+        words = (
+            f"运行中，未就绪：{service.unready}" if zh else f"runs, not ready: {service.unready}"
+        )
+        return Text(f"{service.instance}  ! {words}", style="bold yellow")
     if service.alive:
         words = f"{age} 前有回音" if zh else f"seen {age} ago"
         return Text(f"{service.instance}  ✓ {words}", style="green")
@@ -87,9 +107,18 @@ def _besides(found: Status, zh: bool) -> str:
     return "，".join(word for word, _ in told) if zh else ", ".join(word for _, word in told)
 
 
-def _columns(called: Names) -> list[Column]:
+OTHERS = ("incomplete", "unknown", "excused")
+"""Verdicts that have no column of their own."""
+
+
+def _columns(called: Names, rounds: Mapping[str, Mapping[str, int]]) -> list[Column]:
     def count(name: str) -> Callable[[SiteState], str]:
         return lambda row: str(getattr(row, name) or "-")
+
+    def others(row: SiteState) -> str:
+        mine = rounds.get(row.site, {})
+        told = (f"{VERDICTS[name][0]}{mine[name]}" for name in OTHERS if mine.get(name))
+        return " ".join(told) or "-"
 
     def heard(row: SiteState) -> str:
         return "-" if row.last_seen_s is None else _age(row.last_seen_s)
@@ -100,6 +129,7 @@ def _columns(called: Names) -> list[Column]:
         Column(en="due now", zh="将到期", cell=count("due"), right=True),
         Column(en="done", zh="完成", cell=count("completed_today"), right=True),
         Column(en="missed", zh="漏巡", cell=count("missed_today"), right=True),
+        Column(en="! ? =", zh="! ? =", cell=others, right=True),
         Column(en="hazards", zh="隐患", cell=count("open_hazards"), right=True),
         Column(en="sos", zh="求助", cell=count("sos"), right=True),
         Column(en="online", zh="在线设备", cell=count("devices_online"), right=True),

@@ -2,8 +2,6 @@
 
 import asyncio
 import ctypes
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 from sqlalchemy import Engine, func, select
@@ -14,6 +12,7 @@ from desk.devices import away, deaf_since
 from desk.errors import UnreachableError
 from desk.ledger import present
 from desk.pings import Ping, ping
+from desk.readiness import ready
 from desk.status import Service, services
 from desk.times import span
 from desk.trustchecks import access, certificates, tags
@@ -65,16 +64,16 @@ def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
 def _service(engine: Engine, settings: Settings, wall: Instant) -> Check:
     ran = services(engine, wall)
     mine = next((service for service in ran if service.instance == settings.instance), None)
-    ready = _ready(settings)
-    if ready is not None and ready.startswith("silent: "):  # it waits, as it was told to
-        return Check(what="service", state=State.OK, detail=ready)
+    said = ready(settings)
+    if said is not None and said.startswith("silent: "):  # it waits, as it was told to
+        return Check(what="service", state=State.OK, detail=said)
     if mine is None:
         detail = f"instance {settings.instance} never ran on this ledger"
         return Check(what="service", state=State.WARN, detail=detail, remedy="gridbeat ingest")
-    if ready is not None and ready != "":
-        detail = f"instance {mine.instance} runs and is not ready: {ready}"
+    if said is not None and said != "":
+        detail = f"instance {mine.instance} runs and is not ready: {said}"
         return Check(what="service", state=State.WRONG, detail=detail, remedy=_MENDED)
-    if ready == "" and mine.alive is not False:
+    if said == "" and mine.alive is not False:
         detail = f"instance {mine.instance} is ready; clock {mine.clock}"
         return Check(what="service", state=State.OK, detail=detail)
     if mine.alive is not False:
@@ -118,19 +117,6 @@ def _devices(engine: Engine, wall: Instant) -> Iterator[Check]:
 
 
 _MENDED = "mend what it names; it recovers by itself"
-
-
-def _ready(settings: Settings) -> str | None:
-    """What `/readyz` says: nothing when ready, why not otherwise; None when nobody answers."""
-    if settings.http_address is None:
-        return None
-    try:
-        with urllib.request.urlopen(f"http://{settings.http_address}/readyz", timeout=2):
-            return ""
-    except urllib.error.HTTPError as error:
-        return error.read(2_000).decode(errors="replace").strip() or f"status {error.code}"
-    except OSError:
-        return None
 
 
 # The broker -------------------------------------------------------------------------------------

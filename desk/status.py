@@ -1,11 +1,12 @@
 """How things stand, on one screen."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Engine, select
 
 from desk.ledger import present
+from desk.readiness import ready
 from desk.times import rfc3339
 from devices.ids import Instant
 from store.database import reading
@@ -21,13 +22,17 @@ ALIVE_MS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """An instance of the service. `alive` None: its clock is a simulator's, which tells nothing."""
+    """An instance of the service. `alive` None: its clock is a simulator's, which tells nothing.
+
+    `unready`: why it is not ready, as it says itself; it runs then, however old its last marker.
+    """
 
     instance: str
     clock: str
     started_at: Instant
     marker_at: Instant | None
     alive: bool | None
+    unready: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +69,18 @@ def _alive(clock: str, marker_at: Instant | None, wall: Instant) -> bool | None:
     return marker_at is not None and wall - marker_at <= ALIVE_MS
 
 
+def _asked(service: Service, settings: Settings) -> Service:
+    """One without a young marker, if it is ours, is asked itself: it may wait for its broker."""
+    if service.alive is not False or service.instance != settings.instance:
+        return service
+    told = ready(settings)
+    return service if told is None else replace(service, alive=told == "", unready=told or None)
+
+
 def status(engine: Engine, settings: Settings, wall: Instant) -> Status:
     """How things stand at `wall`."""
     now = present(engine, wall)
-    running = services(engine, wall)
+    running = tuple(_asked(service, settings) for service in services(engine, wall))
     with reading(engine) as connection:
         return Status(
             now=now,

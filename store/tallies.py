@@ -20,12 +20,12 @@ SITE = table_of(Site)
 QUARANTINE = table_of(Quarantine)
 
 _ROUNDS = text("""
-    SELECT obligation.standing, count(*)
+    SELECT site.slug, obligation.standing, count(*)
       FROM site
       JOIN obligation ON obligation.site_id = site.id
            AND opens >= :dawn AND opens <= :now
      WHERE site.timezone = :zone AND obligation.kind = 'round'
-     GROUP BY obligation.standing
+     GROUP BY site.slug, obligation.standing
 """)
 _CHECKINS = text("""
     SELECT count(*)
@@ -45,10 +45,12 @@ _OPEN = text("""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """`rounds`: today's that have opened, by verdict. `open_events`: by severity, info left out."""
+    """`rounds_today`: those that have opened, by verdict; `rounds_by_site`: the same of each site.
+    `open_events`: by severity, info left out."""
 
     checkins_today: int
     rounds_today: dict[str, int]
+    rounds_by_site: dict[str, dict[str, int]]
     open_events: dict[str, int]
     quarantined: int
     untold_events: int
@@ -58,15 +60,19 @@ class Tally:
 
 def tally(connection: Connection, now: Instant) -> Tally:
     """How things stand at `now`."""
+    by_site: dict[str, dict[str, int]] = {}
     rounds: Counter[str] = Counter()
     checkins = 0
     for zone in connection.execute(select(SITE.c.timezone).distinct()).scalars():
         span = {"zone": zone, "dawn": dawn(now, zone), "now": now}
-        rounds.update(_counts(connection.execute(_ROUNDS, span)))
+        for site, standing, count in connection.execute(_ROUNDS, span):
+            by_site.setdefault(site, {})[standing] = count
+            rounds[standing] += count
         checkins += connection.execute(_CHECKINS, span).scalar_one()
     return Tally(
         checkins_today=checkins,
         rounds_today=dict(rounds),
+        rounds_by_site=by_site,
         open_events=_counts(connection.execute(_OPEN)),
         quarantined=connection.execute(select(func.count()).select_from(QUARANTINE)).scalar_one(),
         untold_events=outbox_depth(connection),

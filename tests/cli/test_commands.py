@@ -5,9 +5,12 @@ import re
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -210,6 +213,77 @@ def test_doctor_does_not_call_a_service_well_that_nobody_answers_for(tmp_path: P
     assert f"s ago, and nobody answers at {address} now" in service["detail"]
     assert "gridbeat ingest" in service["remedy"]
     assert re.search(r"gridbeat  ✓ seen \d+ ?s ago", gridbeat("status", "--lang", "en").stdout)
+
+
+@pytest.fixture
+def answers() -> Iterator[str]:
+    """The address of a service that runs and is not ready."""
+
+    class Unready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(b"mqtt: not connected")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Unready) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def _ran(folder: Path, instance: str, marker_at: int) -> None:
+    with closing(sqlite3.connect(folder / "gridbeat.db")) as ledger, ledger:
+        ledger.execute(
+            "INSERT INTO worker (instance, clock, started_at, marker_at, folded_entry)"
+            " VALUES (?, 'system', ?, ?, 0)",
+            (instance, marker_at - 60_000, marker_at),
+        )
+
+
+def test_status_does_not_call_a_service_dead_that_answers(tmp_path: Path, answers: str) -> None:
+    """Its broker is gone, so that no marker comes back: it runs, and says what it waits for."""
+    fill(tmp_path)
+    _ran(tmp_path, "gridbeat", time.time_ns() // 1_000_000 - 22_000)
+    gridbeat = Gridbeat(folder=tmp_path, settings={"GRIDBEAT_HTTP_ADDRESS": answers})
+    told = gridbeat("status", "--lang", "en").stdout
+    assert "runs, not ready: mqtt: not connected" in told
+    assert "not running" not in told
+    gone = Gridbeat(folder=tmp_path, settings={"GRIDBEAT_HTTP_ADDRESS": f"127.0.0.1:{free_port()}"})
+    assert "✗ not running, last seen" in gone("status", "--lang", "en").stdout
+
+
+def test_status_leaves_out_an_instance_of_the_past(tmp_path: Path) -> None:
+    """What ran here once is told for a day; the only one there ever was, for good."""
+    fill(tmp_path)
+    now = time.time_ns() // 1_000_000
+    gridbeat = Gridbeat(folder=tmp_path)
+    _ran(tmp_path, "two", now - 3 * 86_400_000)
+    assert "two  ✗ not running" in gridbeat("status", "--lang", "en").stdout
+    _ran(tmp_path, "gridbeat", now)
+    told = gridbeat("status", "--lang", "en").stdout
+    assert "gridbeat  ✓" in told
+    assert "two" not in told
+    assert len(json.loads(gridbeat("status", "--json").stdout)["services"]) == 2
+
+
+def test_a_row_of_status_tells_every_verdict(tmp_path: Path) -> None:
+    """A school whose only round was incomplete, unknown or excused has that in its row."""
+    fill(tmp_path)
+    now = time.time_ns() // 1_000_000
+    with closing(sqlite3.connect(tmp_path / "gridbeat.db")) as ledger, ledger:
+        ledger.execute("UPDATE obligation SET opens = ?, standing = 'incomplete'", (now - 1,))
+    gridbeat = Gridbeat(folder=tmp_path)
+    told = gridbeat("status", "--lang", "en").stdout.splitlines()
+    assert all("!" in line for line in told[-2:])
+    by_site = json.loads(gridbeat("status", "--json").stdout)["rounds_by_site"]
+    assert {site: set(counts) for site, counts in by_site.items()} == {
+        "school-01": {"incomplete"},
+        "school-02": {"incomplete"},
+    }
 
 
 def test_quarantine_says_why_in_the_language_of_whoever_reads(filled: Gridbeat) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from store.database import reading, writing
+from store.place import LedgerAway
 
 log = structlog.get_logger()
 
@@ -29,7 +30,10 @@ PATIENCE_S = 10.0
 
 
 class Ledger:
-    """Runs functions of a connection in the right thread and transaction."""
+    """Runs functions of a connection in the right thread and transaction.
+
+    `on_away` hears why the ledger's file is not at its place any more, and None when it is back.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -37,6 +41,8 @@ class Ledger:
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="ledger-reader")
         self._calm = asyncio.Event()
         self._calm.set()
+        self._away: str | None = None
+        self.on_away: Callable[[str | None], None] = lambda _: None
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one write transaction; it is committed when this returns.
@@ -80,14 +86,23 @@ class Ledger:
 
         return await self._again(run, self._readers)
 
-    @staticmethod
-    async def _again(run: Callable[[], T], thread: ThreadPoolExecutor) -> T:
+    async def _again(self, run: Callable[[], T], thread: ThreadPoolExecutor) -> T:
         while True:
             try:
-                return await asyncio.get_running_loop().run_in_executor(thread, run)
+                done = await asyncio.get_running_loop().run_in_executor(thread, run)
             except OperationalError as error:
+                if isinstance(error.orig, LedgerAway):
+                    self._tell_away(str(error.orig))
                 log.warning("ledger.refused", error=str(error.orig), next="tried again each second")
                 await asyncio.sleep(RETRY_S)
+            else:
+                self._tell_away(None)
+                return done
+
+    def _tell_away(self, why: str | None) -> None:
+        if why != self._away:
+            self._away = why
+            self.on_away(why)
 
     def close(self) -> None:
         """Wait for what is under way."""

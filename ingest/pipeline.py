@@ -63,11 +63,14 @@ class Pipeline:
         self._on_committed = on_committed
         self._batch = batch
         self._stopping = asyncio.Event()
+        self._refreshing: asyncio.Timeout | None = None
         self._next = 0.0  # when the next commit may begin
 
     def stop(self) -> None:
         """Take nothing more; what was taken is committed and acknowledged."""
         self._stopping.set()
+        if self._refreshing is not None:  # a ledger that cannot be read would be waited for
+            self._refreshing.reschedule(asyncio.get_running_loop().time() + RETRY_S)
 
     async def run(self, refresh: Callable[[], Awaitable[None]]) -> None:
         """Handle batches until stopped. `refresh` brings the reader's picture up to date."""
@@ -91,14 +94,25 @@ class Pipeline:
                 committing = committing.result()
             if taking is not None and taking.done():
                 deliveries, taking = taking.result(), None
-                await refresh()
-                read += self._read(deliveries)
+                if await self._refreshed(refresh):
+                    read += self._read(deliveries)
         if taking is not None:
             taking.cancel()
         if committing is not None:
             await committing
         if read:
             await self._handle(read, self._clock.now())
+
+    async def _refreshed(self, refresh: Callable[[], Awaitable[None]]) -> bool:
+        """False where we were told to stop before the ledger could be read."""
+        try:
+            async with asyncio.timeout(None) as self._refreshing:
+                await refresh()
+        except TimeoutError:
+            return False
+        finally:
+            self._refreshing = None
+        return True
 
     async def _handle(self, read: Sequence[_Read], now: Instant) -> None:
         begun = monotonic()

@@ -5,6 +5,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 
 import structlog
@@ -93,6 +94,7 @@ class Service:
         self._clock = begun.clock
         self._ticks = isinstance(begun.clock, TickClock)
         self._health = Health()
+        ledger.on_away = partial(self._health.because, "place")
         self._supervisor = Supervisor.of(os.environ)
         name = settings.instance
         self._source = parts.source(

@@ -28,7 +28,7 @@ from rules.clocks import odd
 from store import alarms, entries, workers
 from store.arrivals import ArrivalBook, correct_entry, span_at
 from store.coverages import Key
-from store.database import writing
+from store.database import check_place, writing
 from store.events import raise_notices
 from store.folding import fold, unfolded
 from store.lags import Heard
@@ -79,6 +79,7 @@ class Writer:
                 if not self._taken_up:
                     self._take_up(connection)
                 done = work(_Batch(self, connection, now))
+            check_place(self.engine)  # committed into a file that is gone: not to be receipted
         except BaseException:
             self.books.forget()
             self._taken_up = False

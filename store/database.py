@@ -27,10 +27,11 @@ from sqlalchemy import (
     select,
     table,
 )
-from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from devices.ids import Instant
 from store.addresses import database_path
+from store.place import LedgerAway, Place
 from store.tables import LedgerIdentity, table_of
 
 REVISIONS = tuple(f"{number:04}" for number in range(1, 17))
@@ -121,10 +122,15 @@ _READERS: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 None is turned from one into the other, as one pragma could: SQLite prepares every statement of a
 connection anew after a pragma that sets a flag, which takes longer than most of them run.
 """
+_PLACES: WeakKeyDictionary[Engine, Place] = WeakKeyDictionary()
+"""To each engine that writes, the file it has open; its readers share it."""
 
 
 def _engine(path: Path, *, mode: str, foreign_keys: bool) -> Engine:
+    place = Place(path)
+
     def connect(*pragmas: str) -> sqlite3.Connection:
+        place.check()
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode={mode}",
             uri=True,
@@ -136,6 +142,7 @@ def _engine(path: Path, *, mode: str, foreign_keys: bool) -> Engine:
         try:
             for pragma in (*PRAGMAS, *pragmas):
                 connection.execute(pragma)
+            place.opened()
         except BaseException:
             connection.close()
             raise
@@ -144,19 +151,44 @@ def _engine(path: Path, *, mode: str, foreign_keys: bool) -> Engine:
     url, checked = URL.create("sqlite", database=str(path)), "ON" if foreign_keys else "OFF"
     engine = create_engine(url, creator=lambda: connect(f"PRAGMA foreign_keys={checked}"))
     readers = create_engine(url, creator=lambda: connect("PRAGMA query_only=ON"))
-    event.listen(engine, "begin", _begin_writing)
-    event.listen(readers, "begin", _begin_reading)
+    event.listen(engine, "begin", lambda connection: _begin_writing(connection, place))
+    event.listen(engine, "commit", lambda _: _stay(place))
+    event.listen(readers, "begin", lambda connection: _begin_reading(connection, place))
     event.listen(engine, "engine_disposed", lambda _: readers.dispose())
-    _READERS[engine] = readers
+    for each in (engine, readers):
+        event.listen(each, "close", lambda *_: place.closed())
+    _READERS[engine], _PLACES[engine] = readers, place
     return engine
 
 
-def _begin_writing(connection: Connection) -> None:
+def _begin_writing(connection: Connection, place: Place) -> None:
+    try:
+        _stay(place)
+    except OperationalError:
+        driver: Any = connection.connection.driver_connection
+        place.rescue(driver)
+        raise
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _begin_reading(connection: Connection) -> None:
+def _begin_reading(connection: Connection, place: Place) -> None:
+    _stay(place)
     connection.exec_driver_sql("BEGIN")
+
+
+def _stay(place: Place) -> None:
+    try:
+        place.check()
+    except LedgerAway as cause:
+        raise OperationalError(None, None, cause) from None
+
+
+def check_place(engine: Engine) -> None:
+    """Raises OperationalError (`LedgerAway`) where the ledger's file is not at its place any more.
+
+    What is to be told of a commit asks once more after it: it takes as long as the disk does.
+    """
+    _stay(_PLACES[engine])
 
 
 @contextmanager
@@ -171,7 +203,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction: durable when the block ends, rolled back if it raises.
 
     It takes the write lock at once (BEGIN IMMEDIATE), so nothing read in it can be overtaken.
-    Raises sqlalchemy.exc.OperationalError when another writer keeps the lock over 10 s.
+    Raises sqlalchemy.exc.OperationalError when another writer keeps the lock over 10 s, or when the
+    ledger's file is not at its place any more (`LedgerAway`).
     """
     with engine.begin() as connection:
         yield connection

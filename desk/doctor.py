@@ -23,6 +23,7 @@ from store.database import (
     reading,
 )
 from store.listings import ENTRY
+from store.lock import holder
 from store.series.connect import series_writer
 from store.series.ports import Retryable, SeriesError
 from store.settings import ClockKind, Settings
@@ -50,6 +51,8 @@ def doctor(settings: Settings, wall: Instant) -> Iterator[Check]:
             yield from _devices(engine, wall)
             yield from access(engine, settings.broker_dir)
             yield from tags(engine, settings)
+        else:
+            yield from _without_ledger(engine, settings)
         yield from _broker(settings, wall)
         yield from certificates(settings, wall)
         yield from _series(settings, engine if usable else None, wall)
@@ -81,6 +84,19 @@ def _service(engine: Engine, settings: Settings, wall: Instant) -> Check:
     silent = "never" if mine.marker_at is None else f"{(wall - mine.marker_at) // 1000} s ago"
     detail = f"instance {mine.instance} is not running; its last marker came back: {silent}"
     return Check(what="service", state=State.WRONG, detail=detail, remedy="gridbeat ingest")
+
+
+def _without_ledger(engine: Engine, settings: Settings) -> Iterator[Check]:
+    """Of a service that cannot be looked up in the ledger: whether one is there all the same."""
+    ready, by = _ready(settings), holder(ledger_path(engine))
+    if ready is None and by is None:
+        return
+    who = f"one answers at {settings.http_address}" if by is None else f"{by} is running"
+    detail = f"{who}; {ready or ('it says it is ready' if ready == '' else 'it does not answer')}"
+    yield Check(what="service", state=State.WRONG, detail=detail, remedy=_STOP)
+
+
+_STOP = "see to its ledger first (above); stop it before you make or restore another one"
 
 
 def _unanswered(mine: Service, settings: Settings, wall: Instant) -> Check:

@@ -19,6 +19,7 @@ from store.database import (
     reading,
     writing,
 )
+from store.lock import displaced, holder, in_use
 from store.wal import log_bytes, readers
 
 QUICK_S = 3.0
@@ -30,6 +31,10 @@ _MIB = 2**20
 def database(engine: Engine) -> Check:
     """Whether it can be written, and is sound."""
     path = ledger_path(engine)
+    by = holder(path)
+    if by is not None and displaced(path, by):
+        detail = in_use(path, by)
+        return Check(what="database", state=State.WRONG, detail=detail, remedy=_PUT_BACK)
     try:
         schema = check_schema(engine)
         began = time.monotonic()
@@ -53,6 +58,7 @@ def database(engine: Engine) -> Check:
     return Check(what="database", state=State.OK, detail=detail)
 
 
+_PUT_BACK = "mv the file back to its place; no `gridbeat db upgrade` while that one runs"
 _UPGRADE = "gridbeat db upgrade"
 _USABLE = "see that the file is yours and its disk not full, then look again"
 _DAMAGED = "stop the service, then: gridbeat db restore FILE, the last backup; it keeps this one"

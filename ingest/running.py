@@ -13,10 +13,11 @@ from ingest.holding import Holding
 from ingest.ledger import Ledger
 from ingest.logs import log_from
 from ingest.service import PARTS, Parts, Service
-from ingest.standby import may_serve, until_taken
+from ingest.standby import may_serve, may_work, until_taken
 from store import workers
-from store.database import check_schema, open_engine
+from store.database import check_schema, ledger_path, open_engine
 from store.keyring import keyring
+from store.lock import LedgerLock
 from store.settings import Settings
 
 SWITCH_S = 0.0005
@@ -31,7 +32,8 @@ def run(settings: Settings, parts: Parts = PARTS) -> None:
     """Run the service until SIGTERM or SIGINT.
 
     Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, `KeyringError` where the
-    tags' master keys cannot be read, `BrokerTaken` where another service is at the broker, and
+    tags' master keys cannot be read, `LedgerInUse` where another service works on the ledger,
+    `BrokerTaken` where one is at the broker, and
     OSError where the HTTP address is taken. A broker that cannot be reached is waited for.
     """
     sys.setswitchinterval(SWITCH_S)
@@ -40,13 +42,16 @@ def run(settings: Settings, parts: Parts = PARTS) -> None:
     engine = open_engine(settings.database_url)
     check_schema(engine)
     parts = replace(parts, keyring=keyring(settings))
+    words = f"gridbeat ingest {settings.instance} with {settings.mqtt_url}"
+    lock = LedgerLock(ledger_path(engine), words)
     ledger = Ledger(engine)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(settings, ledger, parts))
+            runner.run(_run(settings, ledger, lock, parts))
     finally:
         ledger.close()
         engine.dispose()
+        lock.release()
 
 
 def _quiet_collector() -> None:
@@ -59,11 +64,13 @@ def _quiet_collector() -> None:
     gc.set_threshold(GC_AFTER, 10, 10)
 
 
-async def _run(settings: Settings, ledger: Ledger, parts: Parts) -> None:
+async def _run(settings: Settings, ledger: Ledger, lock: LedgerLock, parts: Parts) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
+    if not await may_work(lock, settings, stopping):
+        return
     holding = Holding(settings, await ledger.read(workers.ledger_uuid))
     async with holding.kept():
         while await may_serve(holding, settings, stopping):

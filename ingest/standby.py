@@ -1,4 +1,5 @@
-"""Before serving a broker, and when somebody else does: stop and say so, or wait in silence."""
+"""Before serving a ledger and a broker, and when somebody else does: stop and say so, or wait in
+silence."""
 
 import asyncio
 import os
@@ -12,13 +13,46 @@ from ingest.health import Health
 from ingest.holding import Holding
 from ingest.http import serving
 from ingest.supervisor import Supervisor
+from store.lock import LedgerInUse, LedgerLock, holder, in_use
 from store.settings import Settings, WhenTaken
 
 log = structlog.get_logger()
 
+LOOK_S = 0.2
+"""How often a lock that somebody holds is tried."""
+LOOKS_S = 1.0
+
 
 class BrokerTaken(Exception):  # noqa: N818  (the operator's message, not a fault of the code)
     """Another service serves this broker. The message says which, and what to do."""
+
+
+async def may_work(lock: LedgerLock, settings: Settings, stop: asyncio.Event) -> bool:
+    """Wait until nobody else works on the ledger; False when told to stop before that.
+
+    Raises `LedgerInUse` where somebody does and we are not to wait for its end.
+    """
+    if await _taken(lock, stop, LOOKS_S):  # `doctor` looks at the lock for a moment, too
+        return True
+    by = holder(lock.path)
+    who = "another program works on this ledger" if by is None else in_use(lock.path, by)
+    if settings.when_taken is WhenTaken.STOP and not stop.is_set():
+        raise LedgerInUse(
+            f"{who}; two would each keep and receipt what the other does not know. Or start this "
+            "one with GRIDBEAT_WHEN_TAKEN=silent: it waits, and steps in when the other is gone"
+        )
+    log.warning("service.silent", because=who, next="it steps in when the other one is gone")
+    async with _waiting(settings, f"silent: {who}; this one steps in when that is gone"):
+        return await _taken(lock, stop, None)
+
+
+async def _taken(lock: LedgerLock, stop: asyncio.Event, patience_s: float | None) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            while not stop.is_set() and not lock.take():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), LOOK_S)
+    return not stop.is_set() and lock.take()
 
 
 async def may_serve(holding: Holding, settings: Settings, stopping: asyncio.Event) -> bool:

@@ -31,6 +31,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from devices.ids import Instant
 from store.addresses import database_path
+from store.lock import LedgerInUse, alone, displaced, holder
 from store.place import LedgerAway, Place
 from store.tables import LedgerIdentity, table_of
 
@@ -151,9 +152,9 @@ def _engine(path: Path, *, mode: str, foreign_keys: bool) -> Engine:
     url, checked = URL.create("sqlite", database=str(path)), "ON" if foreign_keys else "OFF"
     engine = create_engine(url, creator=lambda: connect(f"PRAGMA foreign_keys={checked}"))
     readers = create_engine(url, creator=lambda: connect("PRAGMA query_only=ON"))
-    event.listen(engine, "begin", lambda connection: _begin_writing(connection, place))
+    event.listen(engine, "begin", lambda c: _begin(c, place, "BEGIN IMMEDIATE"))
     event.listen(engine, "commit", lambda _: _stay(place))
-    event.listen(readers, "begin", lambda connection: _begin_reading(connection, place))
+    event.listen(readers, "begin", lambda c: _begin(c, place, "BEGIN"))
     event.listen(engine, "engine_disposed", lambda _: readers.dispose())
     for each in (engine, readers):
         event.listen(each, "close", lambda *_: place.closed())
@@ -161,19 +162,14 @@ def _engine(path: Path, *, mode: str, foreign_keys: bool) -> Engine:
     return engine
 
 
-def _begin_writing(connection: Connection, place: Place) -> None:
+def _begin(connection: Connection, place: Place, words: str) -> None:
     try:
         _stay(place)
     except OperationalError:
         driver: Any = connection.connection.driver_connection
         place.rescue(driver)
         raise
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _begin_reading(connection: Connection, place: Place) -> None:
-    _stay(place)
-    connection.exec_driver_sql("BEGIN")
+    connection.exec_driver_sql(words)
 
 
 def _stay(place: Place) -> None:
@@ -217,10 +213,39 @@ def upgrade(url: str, *, now: Instant) -> Upgrade:
     """Bring the ledger at `url` to this program's schema, making file and folder where missing.
 
     All or nothing, in one transaction. A new ledger gets its identity, which receipts carry.
-    Raises SchemaOutdated when the ledger is newer than this program, or is something else.
+    Raises SchemaOutdated when the ledger is newer than this program, or is something else, and
+    LedgerInUse when a service works on it, or its folder cannot be written.
     """
     path = database_path(url, Path.cwd())
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        text = f"the folder {path.parent} cannot be made ({cause.strerror})"
+        raise LedgerInUse(f"{text}: make it, or set database_url to another one") from None
+    try:
+        with alone(path, "gridbeat db upgrade"):
+            before = _upgraded(path, now)
+    except LedgerInUse:
+        if not _is_current(path):
+            raise
+        before = REVISIONS[-1]
+    return Upgrade(path=path, before=before, after=REVISIONS[-1])
+
+
+def _is_current(path: Path) -> bool:
+    """Whether whoever works on the ledger has this very file, and there is nothing to upgrade."""
+    by = holder(path)
+    if by is None or displaced(path, by):
+        return False
+    engine = open_engine(f"sqlite:///{path}")
+    try:
+        return schema_state(engine).revision == REVISIONS[-1]
+    finally:
+        engine.dispose()
+
+
+def _upgraded(path: Path, now: Instant) -> str | None:
+    """Returns the schema's revision before."""
     engine = _engine(path, mode="rwc", foreign_keys=False)
     try:
         with _telling_what_is_no_ledger(path), writing(engine) as connection:
@@ -232,7 +257,7 @@ def upgrade(url: str, *, now: Instant) -> Upgrade:
             _identify(connection, now)
     finally:
         engine.dispose()
-    return Upgrade(path=path, before=before, after=REVISIONS[-1])
+    return before
 
 
 def _migrate(connection: Connection) -> None:

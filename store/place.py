@@ -36,6 +36,7 @@ class Place:
         self._open = 0
         self._files: list[File | None] = [None, None, None]
         self._other: str | None = None
+        self._rescued = False
 
     def opened(self) -> None:
         """One more connection is open; raises `LedgerAway` where it is to another file."""
@@ -54,7 +55,7 @@ class Place:
         """One connection less; with the last one nothing is held any more."""
         self._open -= 1
         if not self._open:
-            self._files, self._other = [None, None, None], None
+            self._files, self._other, self._rescued = [None, None, None], None, False
 
     def check(self) -> None:
         """Raises `LedgerAway` unless the files are those that were opened."""
@@ -65,6 +66,7 @@ class Place:
             self._learn()
             log = self._files[1]
         if (ledger, log) == (self._files[0], self._files[1]) and self._other is None:
+            self._rescued = False
             return
         if ledger is None:
             raise LedgerAway(
@@ -84,14 +86,18 @@ class Place:
     def rescue(self, driver: sqlite3.Connection) -> None:
         """Copy what is only in the log into the ledger's file, wherever that lies now.
 
-        Else a ledger that was moved without its `-wal` lacks what was committed last. Only while no
-        other ledger has begun to use the names: that one may share our `-shm`.
+        Else a ledger that was moved without its `-wal` lacks what was committed last. Once, as soon
+        as it is noticed, and only while the log is still ours: another ledger that is opened under
+        our names shares our `-shm`.
         """
         found = [_file(name) for name in self._names]
-        ours = all(file in (None, mine) for file, mine in zip(found, self._files, strict=True))
-        if found[0] is None and ours and self._other is None:
+        ours = all(
+            file in (None, mine) for file, mine in zip(found[1:], self._files[1:], strict=True)
+        )
+        if ours and not self._rescued:
             with suppress(sqlite3.Error):  # tried again with the next transaction
-                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._rescued = not busy
 
 
 def _file(name: str) -> File | None:

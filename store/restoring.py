@@ -14,6 +14,7 @@ from urllib.parse import quote
 from devices.ids import Instant
 from store.addresses import database_path
 from store.database import REVISIONS, sync
+from store.lock import LedgerInUse, alone
 
 BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database's file."""
@@ -49,9 +50,12 @@ def restore(url: str, file: Path, *, now: Instant) -> Restored:
     try:
         revision, ledger = _copied(file, partial)
         sync(partial)
-        aside = _set_aside(path, now)
-        partial.rename(path)
-        sync(path.parent)
+        with alone(path, "gridbeat db restore"):
+            aside = _set_aside(path, now)
+            partial.rename(path)
+            sync(path.parent)
+    except LedgerInUse as cause:
+        raise RestoreRefused(str(cause)) from None
     except (OSError, sqlite3.Error) as cause:
         raise RestoreRefused(f"{file} could not be restored to {path}: {cause}") from cause
     finally:

@@ -1,5 +1,6 @@
 """The ledger's file is moved away, or replaced, under a running service."""
 
+import json
 import shutil
 import signal
 import sqlite3
@@ -85,3 +86,27 @@ def test_no_record_is_receipted_into_a_ledger_that_nobody_finds(stage, tmp_path)
     wire.receipt("hh-1", 4)
     service.kill()
     assert kept(path) == [1, 2, 3, 4]
+
+
+def test_no_ledger_is_made_in_the_place_of_one_that_a_service_runs_on(stage, tmp_path):
+    """`db upgrade` and `db restore` refuse, `doctor` finds the service; all say what to do."""
+    service, _ = stage
+    path, moved = tmp_path / "gridbeat.db", tmp_path / "moved.db"
+    copy = tmp_path / "copy.db"
+    assert service.command("db", "backup", str(copy)).returncode == 0
+    assert "is up to date" in service.command("db", "upgrade").stdout
+    path.rename(moved)
+    unready(service, "gridbeat.db is gone")
+    for command in (("upgrade",), ("restore", str(copy))):
+        done = service.command("db", *command)
+        assert done.returncode != 0
+        assert "put that file back at its place" in done.stderr
+        assert f"process {service.process.pid}" in done.stderr
+    checks = json.loads(service.command("doctor", "--json").stdout)
+    said = {check["what"]: check for check in checks}
+    assert "was moved away or replaced" in said["database"]["detail"]
+    assert "mv the file back" in said["database"]["remedy"]
+    assert "gridbeat.db is gone" in said["service"]["detail"]
+    assert not path.exists()
+    moved.rename(path)
+    until(lambda: service.get("/readyz")[0] == 200, "ready again")

@@ -4,11 +4,12 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests.ingest.school import REGISTRY, checkin, up
-from tests.servers import Server, mosquitto
+from tests.servers import Server, free_port, mosquitto
 from tests.service import Service, a_service, now_ms, until
 from tests.wire import Wire, a_wire
 
@@ -151,3 +152,56 @@ def test_one_that_was_frozen_gives_way_to_who_stepped_in(first, second, broker):
     assert first.process.wait(STEPS_IN_S) == 1
     assert "another Gridbeat serves this broker" in first.log
     assert second.get("/readyz")[0] == 200
+
+
+@pytest.fixture
+def beside(first) -> Iterator[Service]:
+    """Another process on the ledger of the first, with an HTTP address of its own; not started."""
+    http = free_port()
+    environment = {**first.environment, "GRIDBEAT_HTTP_ADDRESS": f"127.0.0.1:{http}"}
+    service = replace(first, environment=environment, http=http, process=None)
+    yield service
+    service.kill()
+
+
+def gaps(service: Service) -> int:
+    return service.value("SELECT count(*) FROM outage")
+
+
+def test_two_brokers_do_not_let_two_services_onto_one_ledger(first, beside, wire):
+    """The second says who works on it and what to do, and writes nothing: no outage that was
+    none."""
+    before = gaps(first)
+    with mosquitto() as other:
+        beside.environment["GRIDBEAT_MQTT_URL"] = f"mqtt://127.0.0.1:{other.port}"
+        done = beside.command("ingest")
+    assert done.returncode == 1
+    words = done.stderr.strip().splitlines()[-1]
+    assert f"process {first.process.pid} on {socket.gethostname()}" in words
+    assert "GRIDBEAT_WHEN_TAKEN=silent" in words
+    assert gaps(first) == before
+    assert first.get("/readyz")[0] == 200
+
+
+def test_one_that_waits_on_the_same_ledger_steps_in_after_a_kill(first, beside, wire):
+    """The lock goes with its process: nobody waits for a dead one."""
+    beside.environment["GRIDBEAT_WHEN_TAKEN"] = "silent"
+    beside.launch()
+    until(lambda: "silent: " in beside.get("/readyz")[1], "the silent word")
+    assert str(first.process.pid) in beside.get("/readyz")[1]
+    wire.say(up("checkin"), checkin(1, now_ms()))
+    wire.receipt("hh-1", 1)
+    first.kill()
+    until(lambda: beside.get("/readyz")[0] == 200, "the second serves", STEPS_IN_S)
+    wire.say(up("checkin"), checkin(2, now_ms()))
+    wire.receipt("hh-1", 2)
+    assert len(ledgers(wire)) == 1
+    assert beside.stop() == 0
+
+
+def test_one_that_waits_for_a_ledger_ends_when_told_to(first, beside):
+    """SIGTERM is a clean end before it ever worked."""
+    beside.environment["GRIDBEAT_WHEN_TAKEN"] = "silent"
+    beside.launch()
+    until(lambda: "silent: " in beside.get("/readyz")[1], "the silent word")
+    assert beside.stop() == 0

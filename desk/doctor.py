@@ -17,6 +17,7 @@ from desk.status import Service, services
 from desk.times import span
 from desk.trustchecks import access, certificates, tags
 from devices.ids import Instant
+from store.brokers import ACCESS, AUTHORITY, TrustRefused, remedy
 from store.database import (
     ledger_path,
     open_engine,
@@ -143,22 +144,22 @@ def _broker(settings: Settings, wall: Instant) -> Iterator[Check]:
     try:
         told = asyncio.run(ping(settings))
     except UnreachableError as error:
-        detail = f"{error}: {error.__cause__}" if error.__cause__ else str(error)
-        yield Check(what="broker", state=State.UNREACHABLE, detail=detail, remedy=_BROKER)
+        cause = error.__cause__
+        detail = f"{error}: {cause}" if cause else str(error)
+        if isinstance(cause, TrustRefused):
+            yield Check(what="broker", state=State.WRONG, detail=detail, remedy=AUTHORITY)
+            return
+        yield Check(what="broker", state=State.UNREACHABLE, detail=detail, remedy=remedy(detail))
         return
     if told.back_ms is None:
         detail = f"{address} lets us in, but a message to ourselves does not come back"
-        yield Check(what="broker", state=State.WRONG, detail=detail, remedy=_ACCESS)
+        yield Check(what="broker", state=State.WRONG, detail=detail, remedy=ACCESS)
         return
     version = f", {told.version}" if told.version else ""
     detail = f"{address}{version}, there and back in {told.back_ms} ms"
     yield Check(what="broker", state=State.OK, detail=detail)
     yield from _losses(told)
     yield from _persistence(settings, wall)
-
-
-_BROKER = "start it: mosquitto -c DIR/mosquitto.conf (gridbeat broker init makes DIR); see mqtt_url"
-_ACCESS = "give the service's user `readwrite patrol/v1/#`, as gridbeat broker init does"
 
 
 def _losses(told: Ping) -> Iterator[Check]:

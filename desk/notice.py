@@ -1,7 +1,6 @@
 """Taking notice of events: saying who has seen one, and following them as they are told."""
 
 import json
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from sqlalchemy import Engine, select
 from desk.acts import By
 from desk.errors import DeskError, UnreachableError
 from devices import topics
+from store.brokers import TrustRefused, remedy, trust
 from store.database import reading, writing
 from store.events import EVENT, EventResolved, UnknownEvent
 from store.events import acknowledge as append
@@ -73,10 +73,10 @@ async def connected(settings: Settings, **credentials: Any) -> AsyncIterator[aio
     `credentials` (username, password) stand in for the service's. Raises `UnreachableError`.
     """
     address = settings.mqtt_url
-    context = None
-    if address.tls:
-        authority = settings.mqtt_ca_file
-        context = ssl.create_default_context(cafile=None if authority is None else str(authority))
+    try:
+        context = trust(address, settings.mqtt_ca_file)
+    except TrustRefused as error:
+        raise UnreachableError(f"the broker {address} is not to be trusted yet", None) from error
     who = {"username": address.username, "password": address.password} | credentials
     client = aiomqtt.Client(
         address.host,
@@ -92,7 +92,7 @@ async def connected(settings: Settings, **credentials: Any) -> AsyncIterator[aio
     except (aiomqtt.MqttError, OSError) as error:
         raise UnreachableError(
             f"the broker {address} cannot be reached, or does not let us in",
-            "see that it runs and that mqtt_url names it; then: gridbeat doctor",
+            f"{remedy(str(error))}; gridbeat doctor tells more",
         ) from error
 
 

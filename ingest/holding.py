@@ -11,7 +11,6 @@ import asyncio
 import os
 import secrets
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
@@ -23,6 +22,7 @@ import structlog
 from devices import topics
 from ingest.claims import Claim, Claims, Standing
 from ingest.clock import SystemClock
+from store.brokers import TrustRefused, remedy, trust
 from store.settings import Settings
 
 log = structlog.get_logger()
@@ -33,6 +33,9 @@ GRACE_S = 5.0
 """How long nobody must be before us until one who waits steps in: the other may only be back with
 the broker a moment later than we are."""
 AGAIN_S = 1.0
+BACK_S = 5.0
+"""A message to ourselves that takes longer does not come back: we may not read what we write."""
+SAID_AGAIN_S = 60.0
 TURN_S = 1.0
 """How often the witness is brought up to date."""
 KEEPALIVE_S = 20
@@ -44,7 +47,8 @@ _read_claim = msgspec.json.Decoder(Claim).decode
 class Holding:
     """Keeps the claim of one process for the ledger it works on.
 
-    `standing` is how we stand, `holder` who serves the broker instead of us. `witnessed` is how far
+    `standing` is how we stand, `holder` who serves the broker instead of us; `why` nobody can say,
+    and what to do about it. `witnessed` is how far
     the broker knows this ledger to have come (its highest entry), 0 where it knows nothing;
     `reached` is what it shall know from now on.
     """
@@ -65,7 +69,9 @@ class Holding:
             pid=os.getpid(),
             since=self._clock.now(),
         )
+        self.why: str | None = None
         self._cut: str | None = None  # why the last connection failed or ended
+        self._said = 0.0
         self._turned = asyncio.Condition()
         self._leaving = asyncio.Event()
 
@@ -91,7 +97,6 @@ class Holding:
         while not self._leaving.is_set():
             try:
                 async with self._client() as client:
-                    self._cut = None
                     await _Talk(self, client).run(self._leaving)
             except (aiomqtt.MqttError, OSError) as error:
                 self._say_cut(str(error) or type(error).__name__)
@@ -101,17 +106,26 @@ class Holding:
                     await self._leaving.wait()
 
     def _say_cut(self, why: str) -> None:
-        """Tell each reason once: nothing else tries the broker while nobody knows how we stand."""
-        if why != self._cut:
-            broker = str(self._settings.mqtt_url)
-            log.warning("mqtt.unreachable", broker=broker, reason=why, next="tried each second")
+        """Tell a reason, and again now and then: nothing else tries the broker while nobody knows
+        how we stand."""
+        broker, do, now = str(self._settings.mqtt_url), remedy(why), monotonic()
+        if why != self._cut or now > self._said + SAID_AGAIN_S:
+            next_ = "tried each second"
+            log.warning("mqtt.unreachable", broker=broker, reason=why, remedy=do, next=next_)
+            self._said = now
         self._cut = why
+        self.why = f"{broker}: {why}; {do}"
+
+    def heard(self) -> None:
+        """The broker lets us in, and what we say comes back."""
+        self._cut = self.why = None
 
     def _client(self) -> aiomqtt.Client:
-        address, authority = self._settings.mqtt_url, self._settings.mqtt_ca_file
-        context = None
-        if address.tls:
-            context = ssl.create_default_context(cafile=None if authority is None else authority)
+        address = self._settings.mqtt_url
+        try:
+            context = trust(address, self._settings.mqtt_ca_file)
+        except TrustRefused as error:  # it was there when we started
+            raise aiomqtt.MqttError(str(error)) from error
         return aiomqtt.Client(
             address.host,
             address.port,
@@ -164,8 +178,14 @@ class _Talk:
         await self._client.subscribe([(topics.CLAIMS, 1), (topics.CLAIMS_ASKED, 1)])
         await self._client.subscribe(topics.witness(holding.mine.ledger), 1)
         await self._ask()
-        while await self._hear(await anext(self._client.messages)) != self._question:
-            pass
+        try:
+            async with asyncio.timeout(BACK_S):
+                while await self._hear(await anext(self._client.messages)) != self._question:
+                    pass
+        except TimeoutError:
+            words = "it lets us in, but a message to ourselves does not come back"
+            raise aiomqtt.MqttError(words) from None
+        holding.heard()
         self._claims.resume(holding.now)
         await self._say()
         while not leaving.is_set():

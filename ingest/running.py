@@ -15,6 +15,7 @@ from ingest.logs import log_from
 from ingest.service import PARTS, Parts, Service
 from ingest.standby import may_serve, may_work, until_taken
 from store import workers
+from store.brokers import trust
 from store.database import check_schema, ledger_path, open_engine
 from store.keyring import keyring
 from store.lock import LedgerLock
@@ -31,16 +32,18 @@ GC_AFTER = 50_000
 def run(settings: Settings, parts: Parts = PARTS) -> None:
     """Run the service until SIGTERM or SIGINT.
 
-    Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, `KeyringError` where the
-    tags' master keys cannot be read, `LedgerInUse` where another service works on the ledger,
-    `BrokerTaken` where one is at the broker, and
-    OSError where the HTTP address is taken. A broker that cannot be reached is waited for.
+    Raises `SchemaOutdated` where the ledger needs `gridbeat db upgrade`, `TrustRefused` where
+    `mqtt_ca_file` cannot be used, `KeyringError` where the tags' master keys cannot be read,
+    `LedgerInUse` where another service works on the ledger, `BrokerTaken` where one is at the
+    broker, and OSError where the HTTP address is taken. A broker that cannot be reached is waited
+    for.
     """
     sys.setswitchinterval(SWITCH_S)
     _quiet_collector()
     log_from(settings.log_level)
     engine = open_engine(settings.database_url)
     check_schema(engine)
+    trust(settings.mqtt_url, settings.mqtt_ca_file)
     parts = replace(parts, keyring=keyring(settings))
     words = f"gridbeat ingest {settings.instance} with {settings.mqtt_url}"
     lock = LedgerLock(ledger_path(engine), words)

@@ -373,6 +373,7 @@ class Service:
     async def _keep_house(self) -> None:
         """Each second: the registry, the disk, the figures of `/metrics`, the minute."""
         while True:
+            self._health.because("claim", self._holding.why)
             await self._refresh()
             await self._check_room()
             await self._steps.look()

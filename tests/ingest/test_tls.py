@@ -1,6 +1,7 @@
 """The service on a broker by TLS: whom it trusts, and who trusts it."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,9 @@ def test_a_broker_it_cannot_trust_is_left_and_said(ours: Secured, tmp_path: Path
         service.launch()
         until(lambda: "certificate verify failed" in service.log, "the reason")
         until(lambda: service.get("/readyz")[0], "an answer")
-        assert service.get("/readyz") == (503, "not connected to the broker yet\n")
+        until(lambda: "set mqtt_ca_file" in service.get("/readyz")[1], "what to do")
+        assert service.get("/readyz")[0] == 503
+        assert "set mqtt_ca_file" in service.log
         assert "u'gridbeat'" not in broker.log
 
 
@@ -82,4 +85,73 @@ def test_a_wrong_password_is_said(ours: Secured, tmp_path: Path) -> None:
     ):
         service.launch()
         until(lambda: "Not authorized" in service.log, "the refusal")
+        assert "correct user and password in mqtt_url" in service.log
+        until(lambda: "correct user and password" in service.get("/readyz")[1], "what to do")
         assert "geheim" not in service.log
+
+
+def test_a_login_that_may_not_read_what_it_writes_is_said(ours: Secured, tmp_path: Path) -> None:
+    """A device's: the broker lets it in and tells it nothing. The service is not ready, and says
+    what to give its user; once it has that, it goes on by itself."""
+    url = f"mqtts://hh-1:{ours.device('hh-1')}@127.0.0.1:{ours.office}"
+    named = settings(ours, mqtt_url=url)
+    with (
+        ours.running() as broker,
+        a_service(tmp_path, 0, REGISTRY, start=False, **named) as service,
+    ):
+        service.launch()
+        until(lambda: "readwrite patrol/v1/#" in service.get("/readyz")[1], "what to do")
+        assert service.get("/readyz")[0] == 503
+        assert "readwrite patrol/v1/#" in service.log
+        access = ours.folder / "broker" / "acl"
+        access.write_text("user hh-1\ntopic readwrite #\n")
+        broker.process.send_signal(signal.SIGHUP)
+        until(lambda: service.get("/readyz")[0] == 200, "ready", 40)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [(None, "cannot be read (No such file"), ("no PEM", "holds no certificate")]
+)
+def test_an_authority_that_is_none_is_refused_at_the_start(
+    tmp_path: Path, text: str | None, why: str
+) -> None:
+    """Which file, what is wrong with it, what to do; not tried each second for ever. `doctor` says
+    so too, and goes on to what else it looks at."""
+    authority = tmp_path / "ca.crt"
+    if text is not None:
+        authority.write_text(text)
+    named = {"mqtt_url": "mqtts://u:p@127.0.0.1:1", "mqtt_ca_file": str(authority)}
+    with a_service(tmp_path, 0, REGISTRY, start=False, **named) as service:
+        for command in (("ingest",), ("event", "watch")):
+            done = service.command(*command)
+            assert done.returncode in (1, 4)
+            assert f"mqtt_ca_file {authority} {why}" in done.stderr
+            assert "set mqtt_ca_file to the certificate of the authority" in done.stderr
+        checks = json.loads(service.command("doctor", "--json").stdout)
+    said = {check["what"]: check for check in checks}
+    assert why in said["broker"]["detail"]
+    assert "set mqtt_ca_file" in said["broker"]["remedy"]
+    assert "clock" in said
+
+
+@pytest.mark.parametrize(
+    ("user", "trusted", "words"),
+    [
+        ("gridbeat:geheim", True, "correct user and password"),
+        ("gridbeat:geheim", False, "set mqtt_ca_file"),
+    ],
+)
+def test_the_doctor_does_not_call_a_broker_down_that_runs(
+    ours: Secured, tmp_path: Path, user: str, trusted: bool, words: str
+) -> None:
+    """Where it refuses us, or shows what we do not trust, the remedy is for that."""
+    other = tls.Place(authority=tmp_path / "ca2", server=tmp_path / "b2" / "tls")
+    tls.init(other, (), now=now_ms())
+    authority = ours.ca if trusted else other.server / "ca.crt"
+    url = f"mqtts://{user}@127.0.0.1:{ours.office}"
+    named = settings(ours, mqtt_url=url, mqtt_ca_file=str(authority))
+    with ours.running(), a_service(tmp_path, 0, REGISTRY, start=False, **named) as service:
+        checks = json.loads(service.command("doctor", "--json").stdout)
+    (said,) = [check for check in checks if check["what"] == "broker"]
+    assert words in said["remedy"]
+    assert "start it" not in said["remedy"]

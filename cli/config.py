@@ -12,12 +12,9 @@ def show(context: typer.Context, json: Json = False) -> None:
     """Show every setting, its value without secrets, and where it came from."""
     from dataclasses import asdict
 
-    from cli.output import Column, emit_rows, note, table
-    from store.settings import unknown_variables
+    from cli.output import Column, emit_rows, table
 
     described = settings(context).describe()
-    for variable in unknown_variables():
-        note(f"{variable} sets nothing")
     if json:
         emit_rows(asdict(setting) for setting in described)
         return

@@ -57,13 +57,17 @@ class Flags:
 
 
 def settings(context: typer.Context) -> "Settings":
-    """The settings in force. Raises `SettingsError`."""
-    from store.settings import load_settings
+    """The settings in force; variables that set nothing are told. Raises `SettingsError`."""
+    import sys
+
+    from store.settings import load_settings, unknown_variables
     from store.settingsfile import CONFIG
 
     flags = context.obj if isinstance(context.obj, Flags) else Flags()
     if flags.config is not None:
         os.environ[CONFIG] = flags.config
+    for variable in unknown_variables():
+        sys.stderr.write(f"gridbeat: {variable}\n")
     return load_settings(
         database_url=flags.database_url,
         mqtt_url=flags.mqtt_url,

@@ -35,6 +35,9 @@ from store.addresses import HttpAddress, MqttAddress, database_path, database_ur
 from store.settingsfile import CONFIG, SettingsError, config_path, home, read_file
 
 PREFIX = "GRIDBEAT_"
+DEBUG = "GRIDBEAT_DEBUG"
+OTHERS = ("GRIDBEAT_SIM_", "GRIDBEAT_DASHBOARDS")
+"""Of the simulator, and of the deployment's Grafana."""
 
 
 class ClockKind(StrEnum):
@@ -353,9 +356,12 @@ def unknown_variables() -> tuple[str, ...]:
 
     They are told and not refused: other programs may keep theirs under the same prefix.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG}
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG, DEBUG}
     stray = (v for v in sorted(os.environ) if v.upper().startswith(PREFIX))
-    return tuple(v + _meant(v.upper(), known) for v in stray if v.upper() not in known)
+    stray = (v for v in stray if not v.upper().startswith(OTHERS))
+    return tuple(
+        f"{v} sets nothing{_meant(v.upper(), known)}" for v in stray if v.upper() not in known
+    )
 
 
 def _origins(flags: Mapping[str, Any], in_file: Mapping[str, Any]) -> dict[str, str]:

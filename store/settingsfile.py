@@ -48,7 +48,7 @@ def read_file() -> dict[str, Any]:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as cause:
         raise SettingsError(
-            (f"{path}: cannot be read ({cause.strerror}): correct {CONFIG}",)
+            (f"{path}: cannot be read ({cause.strerror}): correct --config or {CONFIG}",)
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
         raise SettingsError((f"{path}: is not TOML: {cause}",)) from None

@@ -566,3 +566,32 @@ def test_a_reader_that_goes_away(filled: Gridbeat) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     process.wait(30)
+
+
+def test_a_misspelt_variable_is_told_by_every_command(tmp_path: Path) -> None:
+    """It sets nothing, which nobody would notice; what was perhaps meant is named. stdout is for
+    the answer."""
+    gridbeat = Gridbeat(folder=tmp_path, settings={"GRIDBEAT_MQTT_ULR": "x", "GRIDBEAT_FOO": "1"})
+    done = gridbeat("db", "upgrade", "--json")
+    assert done.returncode == 0
+    json.loads(done.stdout)
+    assert "GRIDBEAT_MQTT_ULR sets nothing; did you mean GRIDBEAT_MQTT_URL?" in done.stderr
+    assert "GRIDBEAT_FOO sets nothing" in done.stderr
+
+
+def test_a_settings_file_that_is_not_there_is_named_as_it_was_given(tmp_path: Path) -> None:
+    """`--config` is what has to be corrected where `--config` was said."""
+    done = Gridbeat(folder=tmp_path)("--config", "none.toml", "status")
+    assert done.returncode == 2
+    assert "none.toml: cannot be read" in done.stderr
+    assert "correct --config" in done.stderr
+
+
+@pytest.mark.parametrize(("path", "named"), [("/sys/x.db", "/sys"), ("/sys/x/x.db", "/sys/x")])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, path: str, named: str) -> None:
+    """`db upgrade` says which folder, why, and what to do."""
+    gridbeat = Gridbeat(folder=tmp_path, settings={"GRIDBEAT_DATABASE_URL": f"sqlite:///{path}"})
+    done = gridbeat("db", "upgrade")
+    assert done.returncode == 1
+    assert f"{named} " in done.stderr
+    assert "set database_url to another one" in done.stderr

@@ -166,7 +166,9 @@ def test_what_opens_the_tags_keys_may_not_lie_beside_them(folder: Path, name: st
 def test_variables_that_set_nothing_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelt GRIDBEAT_… variable is named, with what was perhaps meant."""
     monkeypatch.setenv("GRIDBEAT_MQTT_ULR", "mqtt://x")
-    assert unknown_variables() == ("GRIDBEAT_MQTT_ULR; did you mean GRIDBEAT_MQTT_URL?",)
+    assert unknown_variables() == (
+        "GRIDBEAT_MQTT_ULR sets nothing; did you mean GRIDBEAT_MQTT_URL?",
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,11 +89,11 @@ def _service(engine: Engine, settings: Settings, wall: Instant) -> Check:
 
 def _without_ledger(engine: Engine, settings: Settings) -> Iterator[Check]:
     """Of a service that cannot be looked up in the ledger: whether one is there all the same."""
-    ready, by = _ready(settings), holder(ledger_path(engine))
-    if ready is None and by is None:
+    said, by = ready(settings), holder(ledger_path(engine))
+    if said is None and by is None:
         return
     who = f"one answers at {settings.http_address}" if by is None else f"{by} is running"
-    detail = f"{who}; {ready or ('it says it is ready' if ready == '' else 'it does not answer')}"
+    detail = f"{who}; {said or ('it says it is ready' if said == '' else 'it does not answer')}"
     yield Check(what="service", state=State.WRONG, detail=detail, remedy=_STOP)
 
 

@@ -48,6 +48,13 @@ def import_(
     encoding: Encoding = None,
     sheet: Sheet_ = None,
     accept: Accept = None,
+    without_person: Annotated[
+        bool,
+        typer.Option(
+            "--without-person",
+            help="Keep new rows although nobody knows their person: they stay without one.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what is new, known and unreadable.")
     ] = False,
@@ -70,6 +77,7 @@ def import_(
             map_name=map_ or "auto",
             whose=Whose(device=device, site=site),
             accept=accept,
+            without_person=without_person,
             dry_run=dry_run,
         )
         taken = take(engine, asked, by=by(author, present(engine, wall())))
@@ -110,12 +118,14 @@ def _document(file: Path, taken: "Taken", became: "Outcome", *, dry_run: bool) -
         "sheet": sheet.sheet,
         "detected": sheet.detected,
         "header_row": header.row,
+        "unused_columns": list(header.unused),
         "columns": {role.value: name for role, name in header.headings.items()},
         "new": len(taken.new),
         "known": taken.known,
         "blank": taken.blank,
         "accepted": taken.accepted,
         "to_the_minute": taken.to_the_minute,
+        "known_without_person": taken.unnamed,
         "unknown_people": taken.unknown_people,
         "unreadable": [
             {"row": bad.row, "column": bad.column, "why": bad.why, "cells": list(bad.cells)}
@@ -188,12 +198,34 @@ def _remarks(taken: "Taken", zh: bool) -> Iterator[str]:
     if taken.to_the_minute:
         count = taken.to_the_minute
         yield f"{count} 行的时间只到分钟" if zh else f"{count} rows tell their time to the minute"
+    if taken.header.unused:
+        names = ", ".join(taken.header.unused)
+        yield (
+            f"未使用的列：{names}；可用 --column 角色=表头 指定"
+            if zh
+            else f"columns not used: {names}; --column ROLE=HEADING reads one"
+        )
+    for name in taken.header.persons:
+        yield (
+            f"“{name}”像是人员列：导入前请加 --column person={name}，否则须加 --without-person"
+            if zh
+            else f"{name} looks like persons': --column person={name} reads it; without that the "
+            "import asks for --without-person"
+        )
+    if taken.unnamed:
+        yield (
+            f"{taken.unnamed} 条已有记录当时未记人员，仍保持原样"
+            if zh
+            else f"{taken.unnamed} known records were kept without the person named "
+            "here, and stay so"
+        )
     if taken.unknown_people:
         names = ", ".join(f"{name} ({count})" for name, count in taken.unknown_people.items())
         yield (
-            f"登记中没有的人员：{names}；可用 --person 姓名=编号 对照"
+            f"登记中没有的人员：{names}；可用 --person 姓名=编号 对照，否则须加 --without-person"
             if zh
-            else f"people the registry does not know: {names}; say who with --person NAME=ID"
+            else f"people the registry does not know: {names}; say who with "
+            "--person NAME=ID, else the import asks for --without-person"
         )
 
 

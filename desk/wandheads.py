@@ -15,11 +15,22 @@ HEADER_WITHIN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """Where the headings are: `row` their last row, `columns` by role the column's index."""
+    """Where the headings are: `row` their last row, `columns` by role the column's index.
+
+    `unused`: headings of the columns that nothing is read from.
+    """
 
     row: int
     columns: Mapping[Role, int]
     headings: Mapping[Role, str]
+    unused: tuple[str, ...] = ()
+
+    @property
+    def persons(self) -> tuple[str, ...]:
+        """Unused ones that look like persons', where no column is read as such."""
+        if Role.PERSON in self.columns:
+            return ()
+        return tuple(filter(wands.personal, self.unused))
 
 
 def find_header(rows: Sequence[Row], found: WandMap) -> Header:
@@ -33,7 +44,8 @@ def find_header(rows: Sequence[Row], found: WandMap) -> Header:
             if not _enough(columns) or (best is not None and len(columns) <= len(best.columns)):
                 continue
             names = {role: _name(cells, upper, column) for role, column in columns.items()}
-            best = Header(row=number, columns=columns, headings=names)
+            unused = _unused(cells, upper, columns)
+            best = Header(row=number, columns=columns, headings=names, unused=unused)
     if best is None:
         raise DeskError(_no_header(rows, found), "gridbeat checkin map save NAME --column time=…")
     return best
@@ -59,7 +71,18 @@ def _enough(columns: Mapping[Role, int]) -> bool:
 
 def _name(cells: Sequence[str], upper: Sequence[str], column: int) -> str:
     lower = cells[column] if column < len(cells) else ""
-    return lower or upper[column]
+    return lower or (upper[column] if column < len(upper) else "")
+
+
+def _unused(
+    cells: Sequence[str], upper: Sequence[str], columns: Mapping[Role, int]
+) -> tuple[str, ...]:
+    others = (
+        wands.heading(_name(cells, upper, column)) and _name(cells, upper, column).strip()
+        for column in range(max(len(cells), len(upper)))
+        if column not in columns.values()
+    )
+    return tuple(filter(None, others))
 
 
 def _no_header(rows: Sequence[Row], found: WandMap) -> str:

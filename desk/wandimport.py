@@ -5,6 +5,9 @@
 
 Imported reads have nobody's clock to vouch for them: before due they count as any, after due they
 wait for a person's word (docs/decisions/0018), which `accept` gives for the whole file.
+
+A record once kept keeps its person, or none, for good. So a file whose new rows would lose theirs
+is refused, unless `without_person` says that this is meant.
 """
 
 import hashlib
@@ -17,6 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from desk.acts import By
+from desk.errors import DeskError
 from desk.sheets import Sheet, read_sheet
 from desk.wandfiles import Readout, Record, Unreadable, Whose, read_rows
 from desk.wandheads import Header
@@ -29,6 +33,7 @@ from store.entries import NewAction
 from store.imports import Book, Row, Stand
 from store.picture import Picture, load_picture
 from store.quarantine import Suspect
+from store.reviews import waiting_at
 from store.touching import hurry
 
 PAGE = 50
@@ -40,13 +45,17 @@ LONGEST_S = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What is to be imported, and how. `accept`: why rows that come after due shall count."""
+    """What is to be imported, and how. `accept`: why rows that come after due shall count.
+
+    `without_person`: new rows whose person nobody knows are kept all the same, without one.
+    """
 
     path: Path
     map: WandMap
     map_name: str
     whose: Whose
     accept: str | None = None
+    without_person: bool = False
     dry_run: bool = False
 
 
@@ -54,7 +63,8 @@ class Asked:
 class Taken:
     """What a file came to. `accepted`: rows that count by a person's word since now.
 
-    `before`: how the judged rounds stood that its rows may bear on, for `outcome`.
+    `unnamed`: known rows that were kept without the person this file names; `rows`: all that were
+    read; `before`: how the judged rounds stood that its rows may bear on, for `outcome`.
     """
 
     sheet: Sheet
@@ -65,7 +75,9 @@ class Taken:
     blank: int
     to_the_minute: int
     unknown_people: dict[str, int]
+    unnamed: int = 0
     accepted: int = 0
+    rows: tuple[Row, ...] = ()
     before: dict[int, Stand] = field(default_factory=dict)
     spans: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -89,7 +101,7 @@ def take(engine: Engine, asked: Asked, *, by: By) -> Taken:
         picture = load_picture(connection)
     readout = read_rows(sheet, asked.map, picture, asked.whose, by.now)
     rows = [_row(record, picture) for record in readout.records]
-    new, known, differ = _compare(engine, readout, rows)
+    new, known, unnamed, differ = _compare(engine, readout, rows)
     taken = Taken(
         sheet=sheet,
         header=readout.header,
@@ -99,10 +111,33 @@ def take(engine: Engine, asked: Asked, *, by: By) -> Taken:
         blank=readout.blank,
         to_the_minute=readout.to_the_minute,
         unknown_people=readout.unknown_people,
+        unnamed=unnamed,
     )
     if asked.dry_run:
         return taken
+    if not asked.without_person:
+        _see_that_persons_are_known(taken)
     return _Writing(engine, asked, by).write(taken, [row for _, row in new], rows)
+
+
+def _see_that_persons_are_known(taken: Taken) -> None:
+    """Raises `DeskError` where new rows tell of persons whom nobody could ever add to them."""
+    strangers = dict.fromkeys(one.said for one in taken.new if one.said is not None)
+    if strangers:
+        names = ", ".join(map(str, strangers))
+        raise DeskError(
+            f"nothing was imported: the registry does not know {names}, and a record once kept "
+            "stays without a person",
+            "say who they are with --person NAME=ID, or write them into the registry file; "
+            "--without-person imports them as they are",
+        )
+    if taken.new and taken.header.persons:
+        names = ", ".join(taken.header.persons)
+        raise DeskError(
+            f"nothing was imported: the column {names} looks like persons' and is not read, and a "
+            "record once kept stays without a person",
+            f"--column person={taken.header.persons[0]} reads it; --without-person leaves it",
+        )
 
 
 def outcome(engine: Engine, taken: Taken, wait: Callable[[], bool]) -> Outcome:
@@ -110,6 +145,7 @@ def outcome(engine: Engine, taken: Taken, wait: Callable[[], bool]) -> Outcome:
     while True:
         with reading(engine) as connection:
             now = imports.stands(connection, taken.spans)
+            waiting = waiting_at(connection, taken.spans)
         awake = sum(stand.awake for number, stand in now.items() if number in taken.before)
         if not awake or not wait():
             break
@@ -120,7 +156,7 @@ def outcome(engine: Engine, taken: Taken, wait: Callable[[], bool]) -> Outcome:
     ]
     return Outcome(
         changed=tuple(sorted(changed)),
-        waiting=sum(stand.waiting for stand in now.values()),
+        waiting=len(waiting & {row.identity for row in taken.rows}),
         awake=awake,
     )
 
@@ -146,10 +182,10 @@ def _row(record: Record, picture: Picture) -> Row:
 
 def _compare(
     engine: Engine, readout: Readout, rows: Sequence[Row]
-) -> tuple[list[tuple[Record, Row]], int, list[Unreadable]]:
-    """What is new, how much is known, and what is known otherwise."""
+) -> tuple[list[tuple[Record, Row]], int, int, list[Unreadable]]:
+    """What is new, how much is known, of that without its person, and what is known otherwise."""
     new: list[tuple[Record, Row]] = []
-    known, differ = 0, []
+    known, unnamed, differ = 0, 0, []
     seen: set[tuple[int, int]] = set()
     with reading(engine) as connection:
         for record, row in zip(readout.records, rows, strict=True):
@@ -166,7 +202,8 @@ def _compare(
                 differ.append(_otherwise(readout.header, record, "another person"))
             else:
                 known += 1
-    return new, known, differ
+                unnamed += found.person_id is None and row.person_id is not None
+    return new, known, unnamed, differ
 
 
 def _otherwise(header: Header, record: Record, what: str) -> Unreadable:
@@ -226,6 +263,7 @@ class _Writing:
             taken,
             known=taken.known + len(new) - kept,
             accepted=accepted,
+            rows=tuple(rows),
             before=before,
             spans=spans,
         )

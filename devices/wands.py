@@ -57,7 +57,9 @@ HEADINGS: Mapping[Role, tuple[str, ...]] = {
         "tag", "tag id", "button",
     ),
     Role.PERSON: (
-        "人员", "姓名", "人员姓名", "巡检人员", "巡更人员", "巡逻人员", "巡检员", "巡更员",
+        "人员", "姓名", "人员姓名", "人员名称", "巡更人", "巡逻人", "巡检人", "巡查人", "值班人",
+        "巡查人员", "巡查员", "值班员", "值班人员", "打卡人", "刷卡人",
+        "巡检人员", "巡更人员", "巡逻人员", "巡检员", "巡更员",
         "巡逻员", "保安", "保安员", "username", "guard", "guard name", "officer",
         "person", "personnel", "name",
     ),
@@ -68,6 +70,14 @@ HEADINGS: Mapping[Role, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Headings that are understood without being told, each by its normal form (`heading`)."""
+
+
+_PERSONAL = re.compile(r"人|员|姓名|名字|guard|officer|person|staff|employee|user|watchman")
+
+
+def personal(name: str) -> bool:
+    """Whether a heading looks as if persons stood below it."""
+    return _PERSONAL.search(heading(name)) is not None
 
 
 def heading(text: str) -> str:

@@ -290,7 +290,6 @@ class Stand(NamedTuple):
 
     key: str
     standing: str
-    waiting: int
     awake: bool
 
 
@@ -308,8 +307,7 @@ def stands(
             first=first,
         )
         found |= {
-            number: Stand(key, standing, waiting, wake is not None)
-            for number, key, standing, waiting, wake in rows
+            number: Stand(key, standing, wake is not None) for number, key, standing, wake in rows
         }
     return found
 
@@ -319,7 +317,6 @@ _STANDS = Prepared(
         OBLIGATION.c.id,
         OBLIGATION.c.key,
         OBLIGATION.c.standing,
-        OBLIGATION.c.waiting,
         OBLIGATION.c.wake,
     ).where(
         OBLIGATION.c.site_id == bindparam("site"),

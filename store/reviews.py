@@ -1,7 +1,7 @@
 """Late reads that wait for a person: they came after due, and nothing vouches for them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, and_, select
@@ -48,6 +48,12 @@ def reviews(engine: Engine, asked: Filter) -> Iterator[ReviewRow]:
         early = asked.since is not None and row.at < asked.since
         if not late and not early:
             yield row
+
+
+def waiting_at(connection: Connection, site_ids: Iterable[int]) -> set[str]:
+    """The identities of the reads that wait in judged obligations of some sites."""
+    query = _WAITING.where(OBLIGATION.c.site_id.in_(list(site_ids)))
+    return {one for row in connection.execute(query) for one in row.document["waiting"]}
 
 
 def waiting_for(connection: Connection, identity: str, site_id: int) -> list[int]:

@@ -264,10 +264,39 @@ def test_a_known_row_with_another_person_is_not_dropped_silently(
 
 
 def test_people_nobody_knows_are_counted(ledger: Ledger, tmp_path: Path) -> None:
-    """The visit counts; who it was can be said by the map."""
-    done = imported(ledger, csv(tmp_path, "123,东门,王五,2026-09-20 22:15:30"))
+    """The visit counts, where it is said that it shall without its person."""
+    path = csv(tmp_path, "123,东门,王五,2026-09-20 22:15:30")
+    done = imported(ledger, path, without_person=True)
     assert done.unknown_people == {"王五": 1}
     assert listed(ledger)[0][1:3] == ("gate", None)
+
+
+def test_no_record_loses_its_person_unsaid(ledger: Ledger, tmp_path: Path) -> None:
+    """A record keeps its person or none for good: a column that looks like persons' is not passed
+    over, nor a name nobody knows, until somebody maps it or says that it shall be so."""
+    row = "123,东门,保安甲,2026-09-20 22:15:30"
+    strange = csv(tmp_path, row, head="机号,地点,带班人姓名,时间")
+    before = everything(ledger)
+    tried = imported(ledger, strange, dry_run=True)
+    assert (tried.header.unused, tried.header.persons) == (("带班人姓名",), ("带班人姓名",))
+    with pytest.raises(DeskError, match="带班人姓名 looks like persons'") as refused:
+        imported(ledger, strange)
+    assert "--column person=带班人姓名" in str(refused.value.remedy)
+    unknown = csv(tmp_path, "123,东门,王五,2026-09-20 22:15:30")
+    with pytest.raises(DeskError, match="does not know 王五"):
+        imported(ledger, unknown)
+    assert everything(ledger) == before
+    mapped = WandMap(people={"王五": "p-018"})
+    assert len(imported(ledger, unknown, mapped).new) == 1
+    assert listed(ledger)[0][2] == "p-018"
+
+
+def test_a_known_record_without_its_person_is_told(ledger: Ledger, tmp_path: Path) -> None:
+    """What was kept without a person stays so, and a later file that names them says how many."""
+    row = "123,东门,保安甲,2026-09-20 22:15:30"
+    imported(ledger, csv(tmp_path, row, head="机号,地点,带班人姓名,时间"), without_person=True)
+    again = imported(ledger, csv(tmp_path, row, head="机号,地点,巡更人,时间"))
+    assert (again.known, again.unnamed, listed(ledger)[0][2]) == (1, 1, None)
 
 
 def test_a_file_as_a_whole_may_be_refused(ledger: Ledger, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def registry() -> bytes:
 
 def export(folder: Path, *reads: tuple[int, str]) -> Path:
     """What the wand's software saves: Chinese headings, GBK, local time to the second."""
+    folder.mkdir(exist_ok=True)
     path = folder / "records.csv"
     lines = ["巡更记录", "机号,地点,时间"]
     for at, place in reads:
@@ -82,6 +83,9 @@ def test_an_import_settles_a_round_by_a_persons_word_and_alarms_nobody(tmp_path:
         reviews = service.listing("review", "list")
         assert [(row["why"], row["rounds"]) for row in reviews] == [("imported", [key])] * 2
         assert told(wire) == before
+        part = export(tmp_path / "part", (opens + 1_000, "Gate"))
+        report = json.loads(service.command("checkin", "import", str(part), "--json").stdout)
+        assert report["waiting"] == 1  # the file's own, not all that wait there
         word = ("--accept", "read out and set right each morning", "--author", "chief")
         done = service.command("checkin", "import", str(path), "--json", *word)
         report = json.loads(done.stdout)

@@ -55,7 +55,10 @@ def watch(
     json: Json = False,
     lang: Language = None,
 ) -> None:
-    """Follow events as they are told on MQTT, one line each, until Ctrl-C."""
+    """Follow events as they are told on MQTT from now on, one line each, until Ctrl-C.
+
+    A broker that goes away is waited for; what was told meanwhile `event list --since` shows.
+    """
     from cli.watch import follow
 
     follow(settings(context), site, as_json=json, lang=language(lang))

@@ -20,7 +20,12 @@ def preview(
     plan: Annotated[str, typer.Argument(metavar="SITE/PLAN", help="As in school-01/night.")],
     file: Annotated[
         Path | None,
-        typer.Option("--file", help="As this registry file has it, before it is applied."),
+        typer.Option(
+            "--file",
+            exists=True,
+            dir_okay=False,
+            help="As this registry file has it, before it is applied.",
+        ),
     ] = None,
     days: Annotated[int, typer.Option("--days", min=1, max=400)] = 14,
     first: Annotated[

@@ -16,6 +16,7 @@ from desk import broker
 from desk.acts import By
 from desk.credentials import hashed, new_password
 from desk.errors import DeskError
+from devices import wands
 from devices.ids import Instant
 from rules.access import Access, Step
 from store import registry
@@ -59,6 +60,11 @@ def enroll(engine: Engine, folder: Path, device: str, *, by: By, renew: bool = F
     """
     password = new_password()
     with _held(engine, folder, device) as (connection, held):
+        if held.protocol == wands.PROTOCOL:
+            raise DeskError(
+                f"{device} is a wand: it never speaks to the broker and needs no password",
+                "its software's exports are read with: gridbeat checkin import FILE",
+            )
         if not renew and held.access is Access.NEW and device in broker.passwords(folder):
             raise _refused(device, Access.ENROLLED)
         login = Login(username=device, hash=hashed(password))

@@ -60,11 +60,19 @@ def names(engine: Engine) -> Names:
         )
 
 
-def zones(settings: Settings) -> Mapping[str, str]:
-    """The zone of every site; none where there is no ledger, as on a machine that only watches."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What a site is called, and the zone of its time."""
+
+    name: str
+    timezone: str
+
+
+def places(settings: Settings) -> Mapping[str, Place]:
+    """Every site; none where there is no ledger, as on a machine that only watches."""
     try:
         with opened(settings) as engine, reading(engine) as connection:
-            rows = connection.execute(select(SITE.c.slug, SITE.c.timezone))
-            return {row.slug: row.timezone for row in rows}
+            rows = connection.execute(select(SITE.c.slug, SITE.c.name, SITE.c.timezone))
+            return {row.slug: Place(name=row.name, timezone=row.timezone) for row in rows}
     except (DeskError, SchemaOutdated):
         return {}

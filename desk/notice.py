@@ -1,7 +1,8 @@
 """Taking notice of events: saying who has seen one, and following them as they are told."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -96,12 +97,40 @@ async def connected(settings: Settings, **credentials: Any) -> AsyncIterator[aio
         ) from error
 
 
-async def events(settings: Settings, site: str | None) -> AsyncIterator[dict[str, Any]]:
-    """Events as they are told on MQTT from now on, as the wire has them (times in ms)."""
-    async with connected(settings) as client:
-        await client.subscribe(topics.event(site or "+", "#"), qos=1)
-        async for message in client.messages:
-            if isinstance(message.payload, bytes | bytearray):
-                told = json.loads(message.payload)
-                if isinstance(told, dict):
-                    yield told
+AGAIN_S = 1.0
+"""How soon a broker that was lost is tried again."""
+
+
+async def events(
+    settings: Settings, site: str | None, turned: Callable[[bool], None]
+) -> AsyncIterator[dict[str, Any]]:
+    """Events as they are told on MQTT from now on, as the wire has them (times in ms).
+
+    A broker that goes away is waited for: `turned` hears False when it is lost, True when it is
+    back. Raises `UnreachableError` where it cannot be reached at first.
+    """
+    heard = lost = False
+    while True:
+        try:
+            async with connected(settings) as client:
+                await client.subscribe(topics.event(site or "+", "#"), qos=1)
+                if lost:
+                    turned(True)
+                heard, lost = True, False
+                async for event in _told(client):
+                    yield event
+        except UnreachableError:
+            if not heard:
+                raise
+            if not lost:
+                turned(False)
+            lost = True
+        await asyncio.sleep(AGAIN_S)
+
+
+async def _told(client: aiomqtt.Client) -> AsyncIterator[dict[str, Any]]:
+    async for message in client.messages:
+        if isinstance(message.payload, bytes | bytearray):
+            told = json.loads(message.payload)
+            if isinstance(told, dict):
+                yield told

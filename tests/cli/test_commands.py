@@ -140,11 +140,14 @@ def test_followed_events_stand_under_each_other(lang: str) -> None:
 def test_a_followed_event_has_its_sites_time_and_the_id_that_ack_takes() -> None:
     """As `event list` shows both; of a site that is not known, the time names its zone."""
     from cli.watch import ID_SIGNS, line
+    from desk.names import Place
     from desk.notice import SHORTEST
 
     told = {"id": "0123456789abcdef", "at": 1788276600000, "site": "school-01", "message": {}}
-    here = line(told, "en", {"school-01": "Asia/Shanghai"}).plain
+    place = Place(name="School 1", timezone="Asia/Shanghai")
+    here = line(told, "en", {"school-01": place}).plain
     assert "09-01 23:30:00  01234567  " in here
+    assert "  School 1  " in here
     assert "09-01 15:30:00 UTC  01234567  " in line(told, "en", {}).plain
     assert ID_SIGNS >= SHORTEST
 
@@ -386,6 +389,7 @@ WRONG = [
     (["event", "list", "--lang", "fr"], 2, "zh or en"),
     (["series", "ask", "why"], 2, "checkins-per-hour"),
     (["registry", "apply", "nowhere.yaml"], 2, "nowhere.yaml"),
+    (["plan", "preview", "school-01/night", "--file", "nowhere.yaml"], 2, "nowhere.yaml"),
     (["round", "list", "--site", "school-1"], 1, "near: school-01"),
     (["round", "explain", "school-01/night/never"], 1, "near: school-01/night"),
     (["event", "ack", "0123456789"], 1, "gridbeat event list"),
@@ -473,6 +477,19 @@ def test_a_school_begins(empty: Gridbeat) -> None:
     assert devices["hh-0101"]["enrolled_at"] is not None
     assert devices["hh-0201"]["enrolled_at"] is None
     assert empty("db", "backup", str(empty.folder / "copy.db")).returncode == 0
+
+
+def test_a_wand_gets_no_password(empty: Gridbeat) -> None:
+    """It never speaks to the broker: enrolling one is refused with what it is read by."""
+    file = empty.folder / "registry.yaml"
+    wand = "{id: hh-0101, protocol: wand, address: '7'}"
+    file.write_text(re.sub(r"\{id: hh-0101\b[^}]*\}", wand, REGISTRY))
+    empty("db", "upgrade")
+    assert empty("registry", "apply", str(file)).returncode == 0
+    empty("broker", "init")
+    done = empty("device", "enroll", "hh-0101")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "gridbeat checkin import" in done.stderr
 
 
 def test_a_registry_that_is_wrong(empty: Gridbeat) -> None:

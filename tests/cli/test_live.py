@@ -85,6 +85,27 @@ def test_events_are_followed_until_ctrl_c(ours: tuple[Gridbeat, Server], as_json
         assert "09-01 23:30:00  " + EVENT["id"][:8] in line  # the school's own time
 
 
+def test_a_watch_outlives_the_broker(ours: tuple[Gridbeat, Server]) -> None:
+    """It says that the broker went and came back, how to see what it missed, and goes on."""
+    gridbeat, server = ours
+    process = gridbeat.start("event", "watch")
+    assert process.stderr is not None
+    try:
+        told_until_heard(process, Client(server.port))
+        server.stop()
+        gone = process.stderr.readline()
+        server.start()
+        back = process.stderr.readline()
+        line = told_until_heard(process, Client(server.port))
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "the broker is gone" in gone
+    assert "gridbeat event list --since 20" in back
+    assert "hh-0101 calls for help" in line
+
+
 def told_until_heard(process: subprocess.Popen[str], teller: Client) -> str:
     """Tell the event each quarter of a second until the watcher, once connected, prints it."""
     assert process.stdout is not None

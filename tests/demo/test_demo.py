@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from desk.demo.score import Difference, Score
+from tests.cli.running import Gridbeat
 
 GRIDBEAT = Path(sys.executable).parent / "gridbeat"
 
@@ -87,3 +88,11 @@ def test_one_difference_makes_the_score_unequal() -> None:
     differs = Score(scenario="s", seed=1, seconds=1.0, differences=(other,), **said, **told)
     assert same.equal
     assert not differs.equal
+
+
+def test_a_scenario_nobody_has_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    """Before anything starts, in one sentence, as the simulator says it."""
+    done = Gridbeat(folder=tmp_path)("demo", "--scenario", "nope")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no such scenario" in done.stderr
+    assert "normal-day" in done.stderr

@@ -19,7 +19,7 @@ from store.database import (
     reading,
     writing,
 )
-from store.lock import displaced, holder, in_use
+from store.lock import LedgerInUse
 from store.wal import log_bytes, readers
 
 QUICK_S = 3.0
@@ -31,16 +31,14 @@ _MIB = 2**20
 def database(engine: Engine) -> Check:
     """Whether it can be written, and is sound."""
     path = ledger_path(engine)
-    by = holder(path)
-    if by is not None and displaced(path, by):
-        detail = in_use(path, by)
-        return Check(what="database", state=State.WRONG, detail=detail, remedy=_PUT_BACK)
     try:
         schema = check_schema(engine)
         began = time.monotonic()
         with writing(engine):
             waited = time.monotonic() - began
         damage, whole = _integrity(engine)
+    except LedgerInUse as error:
+        return Check(what="database", state=State.WRONG, detail=str(error), remedy=_PUT_BACK)
     except SchemaOutdated as error:
         return Check(what="database", state=State.WRONG, detail=str(error), remedy=_UPGRADE)
     except SQLAlchemyError as error:

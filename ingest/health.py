@@ -71,8 +71,8 @@ class Health:
 
     @property
     def unready(self) -> list[str]:
-        """Why the service is not ready; empty when it is."""
-        return list(self._why.values())
+        """Why the service is not ready, each reason once; empty when it is."""
+        return list(dict.fromkeys(self._why.values()))
 
     def counted(self, messages: int, committed: Committed) -> None:
         """A batch is committed and acknowledged."""

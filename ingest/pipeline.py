@@ -25,6 +25,7 @@ from ingest.ledger import Ledger
 from ingest.reader import Item, Marked, Reader
 from ingest.source import Delivery, Source
 from ingest.writer import Writer
+from store.place import LedgerAway
 
 log = structlog.get_logger()
 
@@ -169,7 +170,9 @@ class Pipeline:
             try:
                 done = await self._ledger.in_writer(lambda: self._writer.commit(items, now))
             except OperationalError as error:
-                why = f"the ledger cannot be written: {error.orig}"
+                why = str(error.orig)
+                if not isinstance(error.orig, LedgerAway):
+                    why = f"the ledger cannot be written: {why}"
                 self._health.because("ledger", why)
                 log.error("ledger.refused", error=str(error.orig), next="tried again each second")
                 if self._stopping.is_set():

@@ -31,7 +31,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from devices.ids import Instant
 from store.addresses import database_path
-from store.lock import LedgerInUse, alone, displaced, holder
+from store.lock import LedgerInUse, alone, displaced, holder, in_use
 from store.place import LedgerAway, Place
 from store.tables import LedgerIdentity, table_of
 
@@ -288,11 +288,15 @@ def schema_state(engine: Engine) -> SchemaState:
 
 
 def check_schema(engine: Engine, known: tuple[str, ...] = REVISIONS) -> SchemaState:
-    """The schema, if it is the last of `known`. Raises SchemaOutdated with the command to run."""
+    """The schema, if it is the last of `known`. Raises SchemaOutdated with the command to run, and
+    LedgerInUse where a service runs on another file that was at this place."""
+    path = ledger_path(engine)
+    by = holder(path)
+    if by is not None and displaced(path, by):
+        raise LedgerInUse(in_use(path, by))
     state = SchemaState(revision=schema_state(engine).revision, head=known[-1])
     if state.revision == state.head:
         return state
-    path = ledger_path(engine)
     if state.revision is None:
         raise SchemaOutdated(f"there is no ledger at {path} yet: run `gridbeat db upgrade`")
     if state.revision not in known:

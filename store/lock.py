@@ -144,7 +144,7 @@ def _opened(path: Path) -> int:
     handle = os.open(lock_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     if os.geteuid() == 0:  # as SQLite does with its own: the service may be another user's
         with suppress(OSError):
-            owner = path.stat()
+            owner = (path if path.exists() else path.parent).stat()
             os.fchown(handle, owner.st_uid, owner.st_gid)
     return handle
 

@@ -97,8 +97,9 @@ def test_no_ledger_is_made_in_the_place_of_one_that_a_service_runs_on(stage, tmp
     assert "is up to date" in service.command("db", "upgrade").stdout
     path.rename(moved)
     unready(service, "gridbeat.db is gone")
-    for command in (("upgrade",), ("restore", str(copy))):
-        done = service.command("db", *command)
+    assert service.get("/readyz")[1].count("is gone") == 1
+    for command in (("db", "upgrade"), ("db", "restore", str(copy)), ("checkin", "list")):
+        done = service.command(*command)
         assert done.returncode != 0
         assert "put that file back at its place" in done.stderr
         assert f"process {service.process.pid}" in done.stderr

@@ -37,6 +37,21 @@ def test_exams_and_sensitive_days_come_on_top(kind: DayClass) -> None:
     assert "期中考试" in calendar.day(date(2026, 9, 7)).why_zh
 
 
+def test_an_exam_makes_no_school_day() -> None:
+    """On a weekend or outside the terms it is one only where a table says so beside it."""
+    term = row(None, "2026-09-01", "2027-01-22")
+    exams = [row(DayClass.EXAM, day) for day in ("2026-09-12", "2026-08-29")]
+    bare = CN.with_tables([table(term, *exams)])
+    assert classes(bare, "2026-09-12") == {DayClass.WEEKEND, DayClass.EXAM}
+    assert classes(bare, "2026-08-29") == {DayClass.VACATION, DayClass.EXAM}
+    made_up = [row(DayClass.MAKEUP_DAY, day) for day in ("2026-09-12", "2026-08-29")]
+    told = CN.with_tables([table(term, *exams, *made_up)])
+    assert DayClass.SCHOOL_DAY in classes(told, "2026-09-12")
+    assert classes(told, "2026-08-29") == {DayClass.VACATION, DayClass.EXAM}
+    school = CN.with_tables([table(term, *exams, row(DayClass.SCHOOL_DAY, "2026-08-29"))])
+    assert classes(school, "2026-08-29") == {DayClass.SCHOOL_DAY, DayClass.EXAM}
+
+
 def test_terms_of_a_table_are_terms() -> None:
     """Outside a term told by the bureau it is vacation, as with one of the registry."""
     calendar = CN.with_tables([table(row(None, "2026-09-01", "2027-01-22"))])

@@ -22,12 +22,29 @@ def list_(
     json: Json = False,
     lang: Language = None,
 ) -> None:
-    """List hazards by when they were reported."""
+    """List hazards by when they were reported; on stderr, steps whose report has not come."""
     from cli.listing import Shape, show
     from store.listings import hazards
 
     shape = Shape(query=hazards, columns=_columns, empty=("No hazards.", "没有隐患。"))
     show(context, shape, asked(site, since, until), as_json=json, lang=language(lang))
+    _tell_unreported(context, zh=language(lang) == "zh")
+
+
+def _tell_unreported(context: typer.Context, *, zh: bool) -> None:
+    from cli.output import note
+    from desk.cases import unreported
+    from desk.ledger import opened
+
+    with opened(settings(context)) as engine:
+        found = unreported(engine)
+    if found:
+        told = ", ".join(f"{hazard} ({steps})" for hazard, steps in found)
+        note(
+            f"以下编号有处理步骤而没有上报：{told}"
+            if zh
+            else f"steps were told of these ids, and no report has come: {told}"
+        )
 
 
 @app.command()

@@ -9,6 +9,7 @@ from devices.ids import Instant
 from rules.cases import Case
 from store.database import reading
 from store.hazards import case_of
+from store.hazards import unreported as hazards_unreported
 from store.listings import HAZARD, QUARANTINE, hazards, quarantine
 from store.rows import HazardRow, QuarantineRow
 from store.walking import Filter
@@ -31,6 +32,12 @@ def hazard(engine: Engine, id_: str) -> HazardFile:
     if case is None or row is None:
         raise DeskError(f"no hazard has the id {id_!r}", "gridbeat hazard list shows them")
     return HazardFile(row=row, case=case)
+
+
+def unreported(engine: Engine) -> list[tuple[str, int]]:
+    """Hazards of which steps are kept and no report is, with how many steps."""
+    with reading(engine) as connection:
+        return hazards_unreported(connection)
 
 
 def _listed(engine: Engine, id_: str, at: Instant) -> HazardRow | None:

@@ -55,6 +55,17 @@ _TOLD = (
 )
 
 
+def unreported(connection: Connection) -> list[tuple[str, int]]:
+    """Hazards of which steps were told and no report has come, with how many steps."""
+    query = (
+        select(STEP.c.hazard, func.count())
+        .where(~select(HAZARD.c.id).where(HAZARD.c.id == STEP.c.hazard).exists())
+        .group_by(STEP.c.hazard)
+        .order_by(STEP.c.hazard)
+    )
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
 def take_step(connection: Connection, hazard: str, entry_id: int) -> tuple[Notice, ...]:
     """Take a new hazard entry into its case: `hazard` is the identity of the report.
 

@@ -479,6 +479,18 @@ def test_a_school_begins(empty: Gridbeat) -> None:
     assert empty("db", "backup", str(empty.folder / "copy.db")).returncode == 0
 
 
+def test_a_step_without_its_report_is_told(tmp_path: Path) -> None:
+    """Its `ref` may be mistaken, or the report is still to come: `hazard list` names it."""
+    fill(tmp_path)
+    gridbeat = Gridbeat(folder=tmp_path)
+    assert gridbeat("hazard", "list").stderr == ""
+    with closing(sqlite3.connect(tmp_path / "gridbeat.db")) as ledger, ledger:
+        ledger.execute("INSERT INTO hazard_step VALUES ('hh-0101/0/99', 1)")
+    done = gridbeat("hazard", "list", "--json")
+    assert "hh-0101/0/99 (1)" in done.stderr
+    assert len(json.loads(done.stdout)) == 1
+
+
 def test_a_wand_gets_no_password(empty: Gridbeat) -> None:
     """It never speaks to the broker: enrolling one is refused with what it is read by."""
     file = empty.folder / "registry.yaml"

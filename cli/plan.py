@@ -67,11 +67,12 @@ def _found(context: typer.Context, file: Path | None, name: str) -> "Previewed":
 
     from desk.errors import UnreachableError
     from store.database import SchemaOutdated
+    from store.lock import LedgerInUse
 
     try:
         with opened(settings(context)) as engine:
             return in_file(file, name, engine)
-    except (SchemaOutdated, UnreachableError):
+    except (SchemaOutdated, LedgerInUse, UnreachableError):
         return in_file(file, name)
 
 

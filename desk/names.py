@@ -9,6 +9,7 @@ from desk.errors import DeskError
 from desk.ledger import opened
 from store.database import SchemaOutdated, reading
 from store.listings import CHECKPOINT, PERSON, PLAN, SITE, VERSION
+from store.lock import LedgerInUse
 from store.settings import Settings
 
 
@@ -74,5 +75,5 @@ def places(settings: Settings) -> Mapping[str, Place]:
         with opened(settings) as engine, reading(engine) as connection:
             rows = connection.execute(select(SITE.c.slug, SITE.c.name, SITE.c.timezone))
             return {row.slug: Place(name=row.name, timezone=row.timezone) for row in rows}
-    except (DeskError, SchemaOutdated):
+    except (DeskError, SchemaOutdated, LedgerInUse):
         return {}

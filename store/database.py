@@ -255,6 +255,11 @@ def _upgraded(path: Path, now: Instant) -> str | None:
             if before != REVISIONS[-1]:
                 _migrate(connection)
             _identify(connection, now)
+    except OperationalError as cause:
+        if "unable to open" in str(cause.orig) or "readonly" in str(cause.orig):
+            text = f"{path} cannot be opened to write ({cause.orig}): see that file and folder are "
+            raise LedgerInUse(f"{text}this user's, or set database_url to another one") from None
+        raise
     finally:
         engine.dispose()
     return before

@@ -624,3 +624,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, path: str, nam
     assert done.returncode == 1
     assert f"{named} " in done.stderr
     assert "set database_url to another one" in done.stderr
+
+
+def test_a_ledger_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    """`db upgrade` says which file, and what to do; not only what SQLite says."""
+    (tmp_path / "gridbeat.db").mkdir()
+    done = Gridbeat(folder=tmp_path)("db", "upgrade")
+    assert done.returncode == 1
+    assert f"{tmp_path / 'gridbeat.db'} cannot be opened to write" in done.stderr
+    assert "see that file and folder are this user's" in done.stderr

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import Json, Language, group, language, settings
+from cli.plain import plain
 
 if TYPE_CHECKING:
     from desk.conformance import Watched
@@ -76,7 +77,7 @@ async def _watch(
     def tell(one: Heard) -> None:
         nonlocal heard
         heard += 1
-        sys.stderr.write(f"\r{heard} messages, last: {one.topic}\033[K")
+        sys.stderr.write(f"\r{heard} messages, last: {plain(one.topic, lines=False)}\033[K")
 
     watched = await watch(
         chosen,

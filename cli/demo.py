@@ -279,7 +279,7 @@ def _tell(result: Score, called: Names, lang: str) -> None:
     words = "与事实不符" if zh else "differences from the simulator's truth"
     screen.print(Text(f"✗ {len(result.differences)} {words}", style="bold red"))
     for difference in result.differences:
-        screen.print(f"  {difference.what}: {difference.ours} ≠ {difference.truth}")
+        screen.print(Text(f"  {difference.what}: {difference.ours} ≠ {difference.truth}"))
 
 
 def _lines(result: Score, called: Names, lang: str) -> Iterator[tuple[str, Text]]:

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 
+from cli.plain import plain
 from desk.errors import DeskError, UnreachableError, UsageError
 
 FAILED, USAGE, WRONG, UNREACHABLE = 1, 2, 3, 4
@@ -37,7 +38,7 @@ def tell(error: BaseException) -> int:
             said.add(words)
         cause = _cause(cause)
     lines += [f"  next: {remedy}" for remedy in _remedies(error)]
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write(plain("\n".join(lines)) + "\n")
     return code(error)
 
 

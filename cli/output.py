@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.plain import plain
+
 CHUNK = 500
 """Rows of a table: a longer listing is several, so that its beginning is there at once."""
 
@@ -80,6 +82,14 @@ def console() -> Console:
     return Console(width=100, color_system=None, highlight=False)
 
 
+def harmless(cell: str | Text, *, lines: bool = True) -> Text:
+    """What others wrote, as it may be printed: no markup, no control of the terminal."""
+    if not isinstance(cell, Text):
+        return Text(plain(cell, lines=lines))
+    shown = plain(cell.plain, lines=lines)
+    return cell if shown == cell.plain else Text(shown, style=cell.style)
+
+
 def table(columns: Sequence[Column], rows: Iterable[Any], lang: str, empty: str) -> None:
     """Print rows as tables; `empty` where there are none."""
     screen = console()
@@ -95,7 +105,7 @@ def table(columns: Sequence[Column], rows: Iterable[Any], lang: str, empty: str)
                 overflow="fold" if column.fold else "ellipsis",
             )
         for row in chunk:
-            made.add_row(*(column.cell(row) for column in columns))
+            made.add_row(*(harmless(column.cell(row)) for column in columns))
         screen.print(made)
         shown += len(chunk)
     if not shown:
@@ -123,9 +133,9 @@ def emit(value: Any) -> None:
 
 def say(text: str) -> None:
     """A sentence for people on stdout."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(plain(text) + "\n")
 
 
 def note(text: str) -> None:
     """A sentence that is not the answer, on stderr."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(plain(text) + "\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from cli.output import SEVERITIES, STATES, Marks, console, dump, mark, note
+from cli.output import SEVERITIES, STATES, Marks, console, dump, harmless, mark, note
 from desk.names import Place, places
 from desk.notice import events
 from desk.times import aware, rfc3339, short
@@ -96,7 +96,7 @@ def line(event: dict[str, Any], lang: str, known: Mapping[str, Place]) -> Text:
     site = str(event.get("site"))
     place = known.get(site)
     message = event.get("message") or {}
-    return Text("  ").join(
+    said = Text("  ").join(
         (
             Text(_when(event, place)),
             Text(str(event.get("id") or "")[:ID_SIGNS].ljust(ID_SIGNS)),
@@ -106,3 +106,4 @@ def line(event: dict[str, Any], lang: str, known: Mapping[str, Place]) -> Text:
             Text(str(message.get(lang) or event.get("kind"))),
         )
     )
+    return harmless(said, lines=False)

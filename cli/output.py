@@ -1,6 +1,7 @@
 """How answers are printed: JSON for scripts, tables for people.
 
-A table fits a terminal of 80 columns; words, never colours alone, tell states apart.
+Where a terminal has no room for a table, a row is a block of lines; words, never colours alone,
+tell states apart.
 """
 
 import json
@@ -18,6 +19,15 @@ from cli.plain import plain
 
 CHUNK = 500
 """Rows of a table: a longer listing is several, so that its beginning is there at once."""
+
+GAP = 2
+"""Blanks between two columns."""
+
+READABLE = 16
+"""Columns a folded text needs at least: below that a row is better a block."""
+
+UNBOUNDED = 100_000
+"""The width of what is no terminal."""
 
 VERDICTS = {
     "completed": ("✓", "green", "completed", "完成"),
@@ -76,10 +86,10 @@ def verdict(value: str, scored: bool, lang: str) -> Text:
 
 
 def console() -> Console:
-    """Where tables go: coloured on a terminal only, 100 columns wide where nobody says."""
+    """Where tables go: coloured on a terminal only, and of no width in a file."""
     if sys.stdout.isatty():
         return Console(highlight=False)
-    return Console(width=100, color_system=None, highlight=False)
+    return Console(width=UNBOUNDED, color_system=None, highlight=False)
 
 
 def harmless(cell: str | Text, *, lines: bool = True) -> Text:
@@ -91,25 +101,68 @@ def harmless(cell: str | Text, *, lines: bool = True) -> Text:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Any], lang: str, empty: str) -> None:
-    """Print rows as tables; `empty` where there are none."""
+    """Print rows as tables, or where the width does not suffice as blocks; `empty` of none."""
     screen = console()
+    heads = [column.zh if lang == "zh" else column.en for column in columns]
     walk: Iterator[Any] = iter(rows)
     shown = 0
     while chunk := list(islice(walk, CHUNK)):
-        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:
-            made.add_column(
-                column.zh if lang == "zh" else column.en,
-                justify="right" if column.right else "left",
-                no_wrap=not column.fold,
-                overflow="fold" if column.fold else "ellipsis",
-            )
-        for row in chunk:
-            made.add_row(*(harmless(column.cell(row)) for column in columns))
-        screen.print(made)
+        cells = [[harmless(column.cell(row)) for column in columns] for row in chunk]
+        least = _least(columns, heads, cells)
+        if sum(least) + GAP * len(columns) <= screen.width:
+            screen.print(_grid(columns, heads, cells, least))
+        else:
+            for block in cells:
+                _print_block(screen, heads, block)
         shown += len(chunk)
     if not shown:
         screen.print(Text(empty, style="dim"))
+
+
+def _least(columns: Sequence[Column], heads: list[str], cells: list[list[Text]]) -> list[int]:
+    """The least width of each column at which nothing is cut and what folds can be read."""
+    least = []
+    for column, head, under in zip(columns, heads, zip(*cells, strict=True), strict=True):
+        texts = (Text(head), *under)
+        widest = max(map(_width, texts))
+        words = max(_word(text.plain) for text in texts) if column.fold else 0
+        least.append(max(min(widest, READABLE), words) if column.fold else widest)
+    return least
+
+
+def _word(text: str) -> int:
+    """The longest word that may not be broken: Chinese may, an identity may not."""
+    return max((len(word) for word in text.split() if word.isascii()), default=0)
+
+
+def _width(cell: Text) -> int:
+    return max((line.cell_len for line in cell.split("\n")), default=0)
+
+
+def _grid(
+    columns: Sequence[Column], heads: list[str], cells: list[list[Text]], least: list[int]
+) -> Table:
+    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for column, head, width in zip(columns, heads, least, strict=True):
+        made.add_column(
+            Text(head),
+            justify="right" if column.right else "left",
+            no_wrap=not column.fold,
+            overflow="fold",
+            min_width=width,
+        )
+    for row in cells:
+        made.add_row(*row)
+    return made
+
+
+def _print_block(screen: Console, heads: list[str], row: list[Text]) -> None:
+    """A row as lines `name: value`, none cut: the terminal folds what is longer than it."""
+    for head, cell in zip(heads, row, strict=True):
+        if cell.plain:
+            said = Text(f"{head}: ", style="bold").append_text(Text("\n  ").join(cell.split("\n")))
+            screen.print(said, soft_wrap=True)
+    screen.print()
 
 
 def dump(value: Any) -> str:

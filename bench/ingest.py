@@ -17,7 +17,8 @@ called wrong, and every device receipted up to its last `seq`. Rounds are open a
 fall due through the run. `cpu_us`: CPU of the service's process, all threads, for one check-in,
 receipts included. A run is shorter than a round, so most of its reads are judged after it:
 `judging_us` is what that costs for each read that a judge looks at, measured after a last run of A
-until every open round has its verdict.
+until every open round has its verdict. `left_us`: CPU that a service with 0.9 of B's rate would
+have for a check-in, on all cores, once broker and load took what they took in B.
 
 With `--influx` a real InfluxDB 1 runs on the same cores, and A feeds it meanwhile. After each A the
 feeder is waited for, and InfluxDB has to hold a point of every check-in before B begins; what that
@@ -26,6 +27,7 @@ took is told beside it (`Fed` in bench/influx.py).
 
 import argparse
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -48,7 +50,8 @@ MOST = 900_000
 SLOWEST_PER_S = 500
 """A run that is slower than this is given up."""
 RECEIPTED_WITHIN_S = 5.0
-RATES = ("ratio", "gridbeat_per_s", "mosquitto_sub_per_s", "cpu_us")
+RATES = ("ratio", "gridbeat_per_s", "mosquitto_sub_per_s", "cpu_us", "left_us")
+BUDGET = 0.9
 FED = tuple(field.name for field in fields(Fed))
 HELLO = 10
 """Reads of each device before the clock starts: after so many it is known to read in a burst, as it
@@ -71,6 +74,7 @@ class Pair:
     gridbeat_per_s: float
     mosquitto_sub_per_s: float
     cpu_us: float
+    left_us: float
     fed: Fed | None = None
 
 
@@ -96,12 +100,14 @@ class Bench:
         """A, then B."""
         hello, load = self.hello(), self.load(self.checkins)
         mine, cpu_us = self.gridbeat(hello, load)
-        theirs = self.mosquitto_sub(load)
+        theirs, others_us = self.mosquitto_sub(load)
+        cores = os.cpu_count() or 1
         return Pair(
             ratio=round(mine / theirs, 4),
             gridbeat_per_s=round(mine, 1),
             mosquitto_sub_per_s=round(theirs, 1),
             cpu_us=round(cpu_us, 2),
+            left_us=round(cores / (BUDGET * theirs) * 1e6 - others_us, 2),
             fed=self.fed,
         )
 
@@ -226,29 +232,34 @@ class Bench:
 
     # B -------------------------------------------------------------------------------------------
 
-    def mosquitto_sub(self, load: Load) -> float:
-        """Messages a second that the C client receives."""
+    def mosquitto_sub(self, load: Load) -> tuple[float, float]:
+        """Messages a second that the C client receives; CPU microseconds of broker and load for
+        each."""
         argv = self._client(SUBSCRIBER, "patrol/v1/+/+/up/+", "-q", "1", "-c")
         subprocess.run([*argv, "-E"], check=True, timeout=30)
         if not self.live:
             publish(self.stand.address, load)
         seen = self.stand.connected(SUBSCRIBER)
-        started = time.monotonic()
+        started, used = time.monotonic(), self._others_s()
         argv += ["-C", str(load.messages)]
         with process(argv, stdout=subprocess.DEVNULL) as running:
             if self.live:
                 wait_for("it is in", lambda: self.stand.connected(SUBSCRIBER) > seen, 10)
                 with linked(self.stand.address, load) as links:
-                    started = time.monotonic()
+                    started, used = time.monotonic(), self._others_s()
                     links.publish()
                     published = time.monotonic() - started
             if running.wait(30 + load.messages / SLOWEST_PER_S) != 0:
                 raise RuntimeError(f"mosquitto_sub ended with {running.returncode}")
-            took = time.monotonic() - started
+            took, used = time.monotonic() - started, self._others_s() - used
         if self.live:
             tell(f"    published in {published:.2f} s, received in {took:.2f} s")
         discard_session(self.stand.address, SUBSCRIBER)
-        return load.messages / took
+        return load.messages / took, used / load.messages * 1e6
+
+    def _others_s(self) -> float:
+        """CPU that the broker has used, and this process, which is the load."""
+        return self.stand.mosquitto.cpu_s() + time.process_time()
 
     def _client(self, client_id: str, topic: str, *options: str) -> list[str]:
         to = self.stand.address

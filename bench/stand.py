@@ -120,11 +120,12 @@ class Stand:
 
     @contextmanager
     def broker(self) -> Iterator[None]:
-        """Run Mosquitto."""
+        """Run Mosquitto; `mosquitto` is it."""
         conf = self.folder / "broker" / broker.CONF
         with (self.folder / "broker.log").open("wb") as log:
             argv = (program("mosquitto"), "-c", str(conf))
-            with process(argv, stdout=log, stderr=log):
+            with process(argv, stdout=log, stderr=log) as running:
+                self.mosquitto = Service(running.pid)
                 wait_for("the broker listens", self._listens, START_S)
                 yield
 
@@ -181,7 +182,7 @@ class Stand:
 
 
 class Service:
-    """The running service, seen from outside."""
+    """A running process, the service's or another's, seen from outside."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cli.output import Marks, emit, mark, say
 from desk.cases import HazardFile, hazard, quarantined
+from desk.details import said
 from desk.ledger import opened
 from desk.listing import as_json as row_json
 from desk.names import Names, names
@@ -86,7 +87,9 @@ def _told(found: HazardFile, called: Names, zh: bool) -> list[str]:
     return lines
 
 
-def show_quarantined(settings: "Settings", id_: int, *, as_json: bool, raw: bool) -> None:
+def show_quarantined(
+    settings: "Settings", id_: int, *, as_json: bool, raw: bool, lang: str
+) -> None:
     """Print an entry of the quarantine; `raw` is its bytes and nothing else."""
     with opened(settings) as engine:
         found = quarantined(engine, id_)
@@ -98,6 +101,7 @@ def show_quarantined(settings: "Settings", id_: int, *, as_json: bool, raw: bool
         return
     for name, value in row_json(found.row).items():
         if value is not None:
-            say(f"{name:12} {value}")
-    say("" if found.row.whole else "only the first 256 bytes were kept:")
+            say(f"{name:12} {said(value, lang) if name == 'detail' else value}")
+    cut = "只保留了前 256 个字节：" if lang == "zh" else "only the first 256 bytes were kept:"
+    say("" if found.row.whole else cut)
     say(found.payload.decode("utf-8", errors="backslashreplace"))

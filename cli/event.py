@@ -105,6 +105,7 @@ def _columns(look: "Look") -> "list[Column]":
         ),
         Column(en="state", zh="状态", cell=lambda row: mark(STATES, row.state, look.lang)),
         Column(en="site", zh="校区", cell=site),
+        Column(en="kind", zh="类别", cell=lambda row: row.kind),
         Column(en="what", zh="内容", cell=message, fold=True),
         Column(en="id", zh="编号", cell=lambda row: row.id[:8]),
     ]

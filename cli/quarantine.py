@@ -58,11 +58,12 @@ def show(
         bool, typer.Option("--raw", help="Only the bytes, as they came, on stdout.")
     ] = False,
     json: Json = False,
+    lang: Language = None,
 ) -> None:
     """Show one entry with its bytes."""
     from cli.cases import show_quarantined
 
-    show_quarantined(settings(context), id_, as_json=json, raw=raw)
+    show_quarantined(settings(context), id_, as_json=json, raw=raw, lang=language(lang))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from desk.details import said
 from tests.cli.running import PROGRAM, ROOT, Gridbeat
 from tests.filled import REGISTRY, fill
 from tests.servers import free_port
@@ -547,6 +548,11 @@ def test_one_of_each_is_shown(filled: Gridbeat) -> None:
         check=True,
     )
     assert raw.stdout == b"garbage\xff{"
+    listed = json.loads(filled("quarantine", "list", "--json").stdout)[0]
+    assert f"detail       {listed['detail']}\n" in filled("quarantine", "show", "1").stdout
+    chinese = said(listed["detail"], "zh")
+    assert chinese != listed["detail"]
+    assert chinese in filled("quarantine", "show", "1", "--lang", "zh").stdout
 
 
 def test_status_tells_how_things_stand(filled: Gridbeat) -> None:

@@ -178,7 +178,7 @@ BUDGETS: Sequence[Budget] = (
 
 def table(results: Mapping[str, Result]) -> str:
     """Each budget beside its last number, in Markdown."""
-    lines = ["| | limit | measured | | load, date |", "|---|---|---|---|---|"]
+    lines = ["| | limit | measured | | load before → after, date |", "|---|---|---|---|---|"]
     for budget in BUDGETS:
         result = results[budget.of]
         value = budget.value(result)
@@ -187,7 +187,8 @@ def table(results: Mapping[str, Result]) -> str:
         kept = "kept" if budget.reached(result) else "**not kept**"
         kept = "a small run, to be measured" if result.get("small") else kept
         machine = result["machine"]
-        when = f"{machine['load_before']:.1f}, {machine['date']}"
+        load = f"{machine['load_before']:.1f} → {machine['load_after']:.1f}"
+        when = f"{load}, {machine['date']}"
         lines.append(f"| {budget.words} | {budget.asked} | {number} | {kept} | {when} |")
     return "\n".join(lines)
 

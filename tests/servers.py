@@ -9,6 +9,7 @@ skipped, and the reason names what is missing.
         broker.kill()      # SIGKILL; `broker.start()` brings it back on its port, with its data
 """
 
+import fcntl
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -31,16 +33,32 @@ STOP_S = 15.0
 POLL_S = 0.02
 
 
+PORTS = Path(tempfile.gettempdir()) / "gridbeat-test-ports"
+CLAIMS = 200
+"""Ports that a process keeps for itself: more than a test has servers."""
+_claims: deque[int] = deque()
+
+
 def free_port() -> int:
-    """A free port of 127.0.0.1 below the range from which the kernel gives ports to clients."""
+    """A free port of 127.0.0.1 below the range from which the kernel gives ports to clients.
+
+    A lock keeps it from every other process of tests until a server listens on it, and longer.
+    """
+    PORTS.mkdir(exist_ok=True)
     while True:
         port = random.SystemRandom().randrange(20_000, 32_000)
+        claim = os.open(PORTS / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         with closing(socket.socket()) as probe:
             try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                os.close(claim)
                 continue
-            return port
+        _claims.append(claim)
+        if len(_claims) > CLAIMS:
+            os.close(_claims.popleft())
+        return port
 
 
 def missing(what: str) -> NoReturn:

@@ -26,7 +26,7 @@ MOST_LINKS = 1_000
 """Connections; of more devices, as many share one."""
 IN_FLIGHT = 20
 """Messages the broker may owe an acknowledgement for, on each connection."""
-PACE_S = 0.001
+PACE_S = 0.005
 LATER = "#" * 13
 """Where the time of publishing comes: milliseconds since the epoch, as long as this."""
 NOTE = 400

@@ -63,6 +63,11 @@ class Ledger:
         else:
             self._calm.set()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether verdicts wait."""
+        return not self._calm.is_set()
+
     async def turn(self) -> None:
         """Wait while verdicts do, for what can wait: marks, absences, what is left to visit."""
         await self.give_way(PATIENCE_S)

@@ -30,6 +30,8 @@ from store.place import LedgerAway
 log = structlog.get_logger()
 
 RETRY_S = 1.0
+CROWDED_S = 0.05
+"""`GROUP_S` while verdicts wait. A device hears of it that much later at most."""
 GROUP_S = 0.005
 """Between two commits that are not full, so that their fsync is shared where messages are many; one
 that comes after a silence is committed at once."""
@@ -84,10 +86,10 @@ class Pipeline:
             if read and committing is None:
                 rest = 0.0 if len(read) >= self._batch else self._next - monotonic()
                 if rest <= 0:
-                    self._next = monotonic() + GROUP_S
+                    self._next = monotonic() + (CROWDED_S if self._ledger.crowded else GROUP_S)
                     batch = self._handle(read, self._clock.now())
                     committing, read, rest = asyncio.ensure_future(batch), [], None
-            if taking is None and len(read) < self._batch:
+            if taking is None and rest is None and len(read) < self._batch:
                 taking = asyncio.ensure_future(self._source.take(self._batch - len(read)))
             under_way = [each for each in (stopping, taking, committing) if each is not None]
             await asyncio.wait(under_way, timeout=rest, return_when=asyncio.FIRST_COMPLETED)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import repeat, zip_longest
 
@@ -189,7 +189,8 @@ class _Link:
             said = self.packets[self.sent : self.sent + packets]
             self.waiting += b"".join(said).replace(LATER.encode(), now)
             self.sent += packets
-        self.waiting = self.waiting[self.socket.send(self.waiting) :]
+        with suppress(BlockingIOError):
+            self.waiting = self.waiting[self.socket.send(self.waiting) :]
 
     def hear(self) -> None:
         """Count what the broker has acknowledged."""

@@ -2,13 +2,13 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from cli.options import wall
 from cli.output import SEVERITIES, STATES, Marks, console, dump, harmless, mark, note
 from desk.names import Place, places
 from desk.notice import events
@@ -50,7 +50,7 @@ class _Turns:
 
     def __call__(self, back: bool) -> None:
         if not back:
-            self._since = rfc3339((time.time_ns() // 1_000_000_000 - NOTICED_S) * 1_000)
+            self._since = rfc3339((wall() // 1_000 - NOTICED_S) * 1_000)
             note(
                 "与消息服务器的连接断开，恢复后自动继续（Ctrl-C 结束）"
                 if self._zh
@@ -84,7 +84,7 @@ def _when(event: dict[str, Any], place: Place | None) -> str:
     at, zone = event.get("at"), None if place is None else place.timezone
     if not isinstance(at, int):
         return ""
-    now = time.time_ns() // 1_000_000
+    now = wall()
     return short(at, zone, now) + ("" if zone is not None else f" {aware(now, None):%Z}")
 
 

@@ -1,6 +1,7 @@
 """From the source to the ledger and back: take, decode, place, commit, acknowledge, receipt.
 
 While one batch is committed in the ledger's thread the next one is read, and grows until its turn.
+While one waits to be committed nothing is taken: what comes one by one is taken together, after it.
 Where batches are full and verdicts wait, these have the ledger for as long as a batch took.
 Nothing is acknowledged before the commit that holds it. A commit that fails (a full disk, a locked
 file) is tried again with the same batch until it succeeds or the service is told to stop; meanwhile
@@ -30,11 +31,11 @@ from store.place import LedgerAway
 log = structlog.get_logger()
 
 RETRY_S = 1.0
-CROWDED_S = 0.05
-"""`GROUP_S` while verdicts wait. A device hears of it that much later at most."""
 GROUP_S = 0.005
 """Between two commits that are not full, so that their fsync is shared where messages are many; one
 that comes after a silence is committed at once."""
+CROWDED_S = 0.05
+"""The same while verdicts wait. A device hears of it that much later at most."""
 GIVE_WAY_S = 0.25
 """To verdicts at most, after a batch that had to wait for a disk or a lock."""
 

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
+from store.place import File, file_at
+
 PATIENCE_S = 10.0
 AGAIN_S = 0.05
 
@@ -27,13 +29,12 @@ class LedgerInUse(Exception):  # noqa: N818  (the operator's message, not a faul
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who holds a ledger. `file`: device and inode of the ledger as it was then, if there was
-    one."""
+    """Who holds a ledger. `file`: the ledger as it was then, if there was one."""
 
     pid: int
     host: str
     what: str
-    file: tuple[int, int] | None = None
+    file: File | None = None
 
     def __str__(self) -> str:
         return f"{self.what}, process {self.pid} on {self.host}"
@@ -80,7 +81,7 @@ class LedgerLock:
 
     def _sign(self, handle: int) -> None:
         me = Holder(pid=os.getpid(), host=socket.gethostname(), what=self._what)
-        words = json.dumps(asdict(me) | {"file": _file(self.path)}).encode()
+        words = json.dumps(asdict(me) | {"file": file_at(self.path)}).encode()
         os.ftruncate(handle, 0)
         os.pwrite(handle, words, 0)
 
@@ -122,7 +123,7 @@ def holder(path: Path) -> Holder | None:
 
 def displaced(path: Path, by: Holder) -> bool:
     """Whether the file at `path` is not the one that its holder has open."""
-    return by.file is not None and by.file != _file(path)
+    return by.file is not None and by.file != file_at(path)
 
 
 def in_use(path: Path, by: Holder) -> str:
@@ -152,18 +153,10 @@ def _opened(path: Path) -> int:
 def _read(handle: int) -> Holder:
     try:
         said = json.loads(os.pread(handle, 4_096, 0))
-        file = said["file"] and (int(said["file"][0]), int(said["file"][1]))
-        return Holder(pid=said["pid"], host=said["host"], what=said["what"], file=file or None)
+        file = said["file"] and File(*map(int, said["file"]))
+        return Holder(pid=said["pid"], host=said["host"], what=said["what"], file=file)
     except (ValueError, KeyError, TypeError, IndexError):
         return _SOMEBODY  # it writes it just now
-
-
-def _file(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _unwritable(path: Path, cause: OSError) -> str:

@@ -14,9 +14,16 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-File = tuple[int, int]
-"""Device and inode."""
+
+class File(NamedTuple):
+    """Which file it is, whatever it is called."""
+
+    device: int
+    inode: int
+
+
 BESIDE = ("-wal", "-shm")
 
 
@@ -49,7 +56,7 @@ class Place:
         """SQLite makes the `-wal` of a new ledger with its first transaction only."""
         for index, name in enumerate(self._names):
             if self._files[index] is None:
-                self._files[index] = _file(name)
+                self._files[index] = file_at(name)
 
     def closed(self) -> None:
         """One connection less; with the last one nothing is held any more."""
@@ -61,7 +68,7 @@ class Place:
         """Raises `LedgerAway` unless the files are those that were opened."""
         if not self._open:
             return
-        ledger, log = _file(self._names[0]), _file(self._names[1])
+        ledger, log = file_at(self._names[0]), file_at(self._names[1])
         if self._files[1] is None and ledger == self._files[0]:
             self._learn()
             log = self._files[1]
@@ -90,7 +97,7 @@ class Place:
         as it is noticed, and only while the log is still ours: another ledger that is opened under
         our names shares our `-shm`.
         """
-        found = [_file(name) for name in self._names]
+        found = [file_at(name) for name in self._names]
         ours = all(
             file in (None, mine) for file, mine in zip(found[1:], self._files[1:], strict=True)
         )
@@ -100,9 +107,10 @@ class Place:
                 self._rescued = not busy
 
 
-def _file(name: str) -> File | None:
+def file_at(name: str | Path) -> File | None:
+    """The file of that name; None where there is none, or none that can be seen."""
     try:
         found = os.stat(name)  # noqa: PTH116  (a third of what Path.stat costs)
-    except FileNotFoundError:
+    except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return File(found.st_dev, found.st_ino)

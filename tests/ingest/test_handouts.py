@@ -18,11 +18,11 @@ from store.database import writing
 from tests.ingest.bench import Bench, a_bench, delivery, up
 from tests.ingest.memory_source import MemoryBroker, MemorySource
 from tests.ingest.school import GATE, checkin, owe
+from tests.ingest.waiting import until
 
 T = TypeVar("T")
 
 HOUR = 3_600_000
-PATIENCE_S = 10
 
 
 @pytest.fixture
@@ -68,12 +68,6 @@ async def telling(bench: Bench, ledger: Ledger | None = None) -> Any:
         task.cancel()
         await asyncio.wait([task])
         told.ledger.close()
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def test_time_alone_opens_and_closes(bench: Bench) -> None:

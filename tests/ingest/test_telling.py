@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,8 +23,8 @@ from store.events import acknowledge
 from tests.ingest.bench import NOW, Bench, delivery
 from tests.ingest.memory_source import MemoryBroker, MemorySource
 from tests.ingest.school import checkin, up
+from tests.ingest.waiting import until
 
-WITHIN_S = 10.0
 SESSIONS = (Session(name=MAIN, filters=("patrol/v1/#",), window=10_000),)
 
 
@@ -46,12 +46,6 @@ async def ledger(bench: Bench) -> AsyncIterator[Ledger]:
     made = Ledger(bench.ledger.engine)
     yield made
     made.close()
-
-
-async def until(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 class Running:
@@ -183,27 +177,26 @@ async def test_receipts_tell_the_time_of_the_clock_in_force(broker, source):
     assert told(broker, "receipt")[0]["now"] == NOW
 
 
-async def test_a_marker_leaves_at_the_instant_that_is_due(broker, source, monkeypatch):
-    """One leaves when something falls due, though the next of the others is far away."""
-    monkeypatch.setattr(marking, "EVERY_MS", 3_600_000)
+async def marked(broker, source, *, beyond_due_ms: int) -> None:
+    """Markers leave, something falls due in between, until one is so much later than that."""
     clock = SystemClock()
     markers = Markers(source, clock, "test")
     due = clock.now() + 337
     async with Running(markers.run()):
         await until(lambda: broker.published)
         markers.plan(due)
-        await until(lambda: json.loads(broker.published[-1][1])["now"] >= due)
+        await until(lambda: json.loads(broker.published[-1][1])["now"] >= due + beyond_due_ms)
+
+
+async def test_a_marker_leaves_at_the_instant_that_is_due(broker, source, monkeypatch):
+    """One leaves when something falls due, though the next of the others is far away."""
+    monkeypatch.setattr(marking, "EVERY_MS", 3_600_000)
+    await marked(broker, source, beyond_due_ms=0)
 
 
 async def test_a_marker_leaves_each_second(broker, source):
     """Markers leave in their order, at the full second, whatever else falls due."""
-    clock = SystemClock()
-    markers = Markers(source, clock, "test")
-    due = clock.now() + 337
-    async with Running(markers.run()):
-        await until(lambda: broker.published)
-        markers.plan(due)
-        await until(lambda: json.loads(broker.published[-1][1])["now"] >= due + 1_000)
+    await marked(broker, source, beyond_due_ms=1_000)
     marks = [json.loads(body)["now"] for topic, body in broker.published]
     assert {topic for topic, _ in broker.published} == {topics.marker("test")}
     assert marks == sorted(marks)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.ingest.school import GATE, LAB, REGISTRY, birth, checkin, up
-from tests.servers import mosquitto
-from tests.service import Service, a_service, now_ms, until
-from tests.wire import Wire, a_wire
+from tests.reliability.stage import a_stage
+from tests.service import Service, now_ms, until
+from tests.wire import Wire
 
 pytestmark = pytest.mark.broker
 
@@ -63,12 +63,8 @@ class Device:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Wire]]:
     folder = tmp_path_factory.mktemp("contract")
-    with (
-        mosquitto(["set_tcp_nodelay true"]) as broker,
-        a_service(folder, broker.port, REGISTRY) as service,
-        a_wire(broker.port) as wire,
-    ):
-        yield service, wire
+    with a_stage(folder, REGISTRY) as on_it:
+        yield on_it
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.ingest.school import REGISTRY, birth, checkin, up
-from tests.servers import mosquitto
-from tests.service import Service, a_service, now_ms, until
-from tests.wire import Wire, a_wire
+from tests.reliability.stage import a_stage
+from tests.service import Service, now_ms, until
+from tests.wire import Wire
 
 pytestmark = pytest.mark.broker
 
@@ -18,11 +18,7 @@ pytestmark = pytest.mark.broker
 @pytest.fixture
 def stage(tmp_path) -> Iterator[tuple[Service, Wire]]:
     """A service with five check-ins, and a wire to it."""
-    with (
-        mosquitto(["set_tcp_nodelay true"]) as broker,
-        a_service(tmp_path, broker.port, REGISTRY) as service,
-        a_wire(broker.port) as wire,
-    ):
+    with a_stage(tmp_path, REGISTRY) as (service, wire):
         wire.say(up("status"), birth(1))
         say(wire, range(1, 6))
         yield service, wire

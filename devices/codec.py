@@ -225,7 +225,7 @@ def _gap(text: str, start: int) -> int:
 
 def _record(topic: UpTopic, raw: bytes) -> Record | Bad:
     if topic.kind is Kind.CHECKIN and (usual := content.read_usual(raw)) is not None:
-        return Record(topic.device, usual, raw, content.digest_usual(topic, usual))
+        return Record(topic.device, usual, raw, content.digester(topic)(usual))
     said = _object(raw)
     if isinstance(said, Bad):
         return said

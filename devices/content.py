@@ -13,7 +13,8 @@ record told of two places is never dropped silently.
 
 import hashlib
 import re
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -34,6 +35,7 @@ _DEFAULTS: Mapping[Kind, tuple[str, object]] = {
 }
 _NOT_CONTENT = ("seq", "epoch", "sent", "sent_up")
 
+_signed = struct.Struct(">q").unpack
 _whole_float = re.compile(rb"[0-9]\.0(?![0-9])").search
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -85,13 +87,19 @@ def digest(topic: UpTopic, said: dict[str, Any]) -> int:
 
 
 def _hash(topic: UpTopic, text: bytes) -> int:
-    text = _where(topic.site, topic.kind) + text
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+    return _finish(_begun(topic.site, topic.kind).copy(), text)
 
 
 @lru_cache(20_000)
-def _where(site: str, kind: Kind) -> bytes:
-    return f"{site} {kind}\n".encode()
+def _begun(site: str, kind: Kind) -> "hashlib.blake2b":
+    """The hash of the place, with which all that is said there begins; to be copied."""
+    return hashlib.blake2b(f"{site} {kind}\n".encode(), digest_size=8)
+
+
+def _finish(begun: "hashlib.blake2b", text: bytes) -> int:
+    begun.update(text)
+    number: int = _signed(begun.digest())[0]
+    return number
 
 
 # The usual check-in -------------------------------------------------------------------------------
@@ -133,6 +141,11 @@ def _named_as_kept(tag: str, person: str | None) -> bool:
     return is_uid(tag) and (person is None or is_slug(person))
 
 
-def digest_usual(topic: UpTopic, message: Usual) -> int:
-    """What `digest` says of the JSON that it was read from."""
-    return _hash(topic, _encode(_Said(*_said(message))))
+def digester(topic: UpTopic) -> Callable[[Usual], int]:
+    """A function that tells of a check-in told on `topic` what `digest` says of its JSON."""
+    begun = _begun(topic.site, topic.kind)
+
+    def digest_usual(message: Usual) -> int:
+        return _finish(begun.copy(), _encode(_Said(*_said(message))))
+
+    return digest_usual

@@ -8,16 +8,14 @@ echo of a topic that a session of its own reads.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from devices import codec, topics
+from devices import codec, content, topics
 from devices.adapters.heard import Foreign
 from devices.codec import Bad, Photo, Record
-from devices.content import Usual
 from devices.ids import Identity, Instant
 from devices.messages import CheckIn, Hazard, Sos, Status
 from devices.proofs import Proof, Proved
@@ -27,8 +25,9 @@ from devices.tagkeys import Keyring
 from devices.topics import BadTopic, Kind, UpTopic
 from ingest import foreign
 from ingest.foreign import Passed, Placed, Refused, Surroundings, There
+from ingest.rows import row_of
 from ingest.source import SOS, Delivery
-from store.entries import EntryKind, EntryRow, ViaCode
+from store.entries import EntryRow
 from store.picture import DeviceInfo, Picture, Place, SiteInfo
 from store.quarantine import Suspect
 
@@ -95,7 +94,6 @@ MAX_DETAIL = 200
 WAYS = 100_000
 """Topics remembered; beyond it, as by a flood of strangers' names, all are forgotten."""
 _OURS = (f"{topics.ROOT}/service/", topics.CLOCK)
-_VIA = {code.name.lower(): code.value for code in ViaCode}
 
 
 class _Origin(NamedTuple):
@@ -146,7 +144,10 @@ class Reader:
             self._ways.clear()
         read = topics.parse_up(topic)
         if isinstance(read, UpTopic):
-            way: _Way = partial(_READ[read.kind], self, read, self._origin(read))
+            origin = self._origin(read)
+            way: _Way = partial(_READ[read.kind], self, read, origin)
+            if read.kind is Kind.CHECKIN and isinstance(origin, _Origin):
+                way = self._usually(read, origin, way)
         elif topic.startswith(_OURS):
             way = self._marked
         elif topics.is_ours(topic):
@@ -186,6 +187,33 @@ class Reader:
             self._record(delivery, now, topic, origin, read)
             for read in codec.decode(topic, delivery.payload)
         ]
+
+    def _usually(self, topic: UpTopic, origin: _Origin, way: _Way) -> _Way:
+        """A way for check-ins: a usual one, of a device that was never moved, at a place that asks
+        for no more, is read in one step to what `way` would say of it. All else goes that way.
+        """
+        if origin.device.before:
+            return way
+        (device, site), place_of, people = origin, self.picture.place, self.picture.people
+        digest_of, read_usual = content.digester(topic), content.read_usual
+
+        def usually(delivery: Delivery, now: Instant) -> Iterable[Item]:
+            raw = delivery.payload
+            message = read_usual(raw)
+            if message is None or message.sun is not None or len(raw) > codec.MAX_BYTES:
+                return way(delivery, now)
+            checkpoint_id, person_id, _, _, proof = place_of(site.id, message.tag, message.at)
+            if person_id is not None or proof:
+                return way(delivery, now)
+            if message.person is not None and message.person in people:
+                person_id = people[message.person].id
+            places = (device.id, site.id, checkpoint_id, person_id)
+            row = row_of(message, *places, now, message.tag, digest_of(message))
+            listens_at, nowhere = topic.site, checkpoint_id is None
+            told = (listens_at, delivery.topic, raw, delivery.retained, nowhere)
+            return (Taken(row, message, device, site, *told),)
+
+        return usually
 
     def _calls(
         self, topic: UpTopic, origin: _Whose, delivery: Delivery, now: Instant
@@ -325,39 +353,15 @@ class Reader:
     def _row(
         self, origin: _Origin, read: Record, tag: str | None, place: Place, now: Instant
     ) -> EntryRow:
-        message = read.message
-        kind, rest, said = _KEPT[type(message)]
-        checkpoint_id, person_id, via = place.checkpoint_id, place.person_id, None
-        if isinstance(message, CheckIn):
-            via = _VIA[message.via]
-        elif isinstance(message, Hazard) and message.checkpoint is not None:
+        message, checkpoint_id, person_id = read.message, place.checkpoint_id, place.person_id
+        if isinstance(message, Hazard) and message.checkpoint is not None:
             named = self.picture.checkpoint_of(origin.site.id, message.checkpoint)
             checkpoint_id = checkpoint_id if named is None else named.id
         if person_id is None and message.person is not None:  # who holds it, as it says itself
             holder = self.picture.people.get(message.person)
             person_id = None if holder is None else holder.id
-        body = _encode(rest(*said(message)))
-        return EntryRow._make(
-            (
-                0,
-                kind,
-                origin.device.id,
-                message.epoch,
-                message.seq,
-                origin.site.id,
-                checkpoint_id,
-                person_id,
-                message.at,
-                message.sent,
-                now,
-                0,
-                tag,
-                via,
-                read.digest,
-                None,
-                None if body == b"{}" else body.decode(),
-            )
-        )
+        places = (origin.device.id, origin.site.id, checkpoint_id, person_id)
+        return row_of(message, *places, now, tag, read.digest)
 
     def _bad(self, delivery: Delivery, now: Instant, topic: UpTopic, bad: Bad) -> Suspect:
         identity = None
@@ -399,40 +403,4 @@ _READ: Mapping[Kind, Callable[..., Iterable[Item]]] = {
     Kind.SOS: Reader._calls,
     Kind.STATUS: Reader._status,
     Kind.PHOTO: Reader._photo,
-}
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-class _Kept(NamedTuple):
-    """How a kind of message becomes a row: its number, and its members without a column, as a
-    struct that leaves out what says nothing when it is written as JSON.
-    """
-
-    kind: int
-    rest: type[msgspec.Struct]
-    said: Callable[[object], tuple[object, ...]]
-
-
-def _kept(kind: EntryKind, message: type[CheckIn | Hazard | Sos], columns: frozenset[str]) -> _Kept:
-    names = [name for name in message.__struct_fields__ if name not in columns]
-    nothing = {each.name: each.default for each in msgspec.structs.fields(message)}
-    rest = msgspec.defstruct(
-        "_Rest",
-        [(name, Any, nothing[name] if nothing[name] in (False, ()) else None) for name in names],
-        omit_defaults=True,
-    )
-    return _Kept(kind.value, rest, attrgetter(*names))
-
-
-_COLUMNS = frozenset({"seq", "epoch", "at", "sent", "via"})
-"""Members of a message that have a column of their own; `person` has one, but where nobody is known
-by that name, only the text says who it was."""
-_CHECKIN = _kept(EntryKind.CHECKIN, CheckIn, _COLUMNS | {"tag"})
-_KEPT: Mapping[type, _Kept] = {
-    Usual: _CHECKIN,
-    CheckIn: _CHECKIN,
-    Hazard: _kept(EntryKind.HAZARD, Hazard, _COLUMNS),
-    Sos: _kept(EntryKind.SOS, Sos, _COLUMNS | {"tag"}),
 }

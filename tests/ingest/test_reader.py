@@ -1,17 +1,19 @@
 """Reading: whose message it is, where it belongs, or why it cannot be taken."""
 
 import copy
+import itertools
 import json
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from devices import topics
+from devices import content, topics
+from devices.codec import MAX_BYTES
 from devices.reasons import Reason
 from ingest.reader import Marked, Said, Taken
 from store.quarantine import Suspect
 from tests.ingest.bench import MARKER, NOW, delivery
-from tests.ingest.school import BADGE, DOCUMENT, GATE, LAB, checkin, up
+from tests.ingest.school import BADGE, DOCUMENT, GATE, LAB, SITE, checkin, up
 
 
 def slugs(bench, item):
@@ -54,6 +56,47 @@ def test_who_holds_the_device_is_taken_at_its_word(bench):
     assert slugs(bench, known) == ("gate", "p-017")
     assert slugs(bench, unknown) == ("gate", None)
     assert json.loads(unknown.row.body) == {"person": "p-999"}
+
+
+def test_a_usual_check_in_is_taken_as_the_general_way_takes_it(bench, monkeypatch):
+    """Reading in one step changes nothing: not what is kept, nor what is sent to quarantine."""
+    proving = copy.deepcopy(DOCUMENT)
+    proving["sites"][0]["checkpoints"][1]["proof"] = "sun"
+    bench.ledger.now += 3_600_000
+    bench.ledger.apply(proving)
+    bench.restart()
+    members = {
+        "tag": (GATE, LAB, BADGE, "04FFFFFF", "04:a2:b3", "04B2B3C4"),
+        "person": (None, "p-017", "p-999", "P 1"),
+        "sun": (None, "x"),
+        "pos": (None, {"lat": 30, "lon": 1.5}),
+        "sent": (None, NOW),
+        "later": (None, "x"),
+    }
+    whose = (("hh-1", SITE), ("hh-9", SITE), ("insp-01", SITE), ("nobody", SITE))
+    bodies = [
+        {"seq": 1, "at": NOW} | {n: v for n, v in zip(members, each, strict=True) if v is not None}
+        for each in itertools.product(*members.values())
+    ]
+    said = [
+        delivery(up("checkin", *who), body, retained=retained)
+        for body, who, retained in itertools.product(bodies, whose, (False, True))
+    ]
+    said.append(delivery(up("checkin"), b" " * MAX_BYTES + json.dumps(checkin(1, NOW)).encode()))
+    found = bench.read(*said)
+    usual = sum(isinstance(item, Taken) and type(item.message) is content.Usual for item in found)
+    assert usual > 100
+    monkeypatch.setattr(content, "read_usual", lambda _: None)
+    bench.restart()
+    assert [plainly(item) for item in found] == [plainly(item) for item in bench.read(*said)]
+
+
+def plainly(item):
+    """An item, whichever way its message was read."""
+    if not isinstance(item, Taken):
+        return item
+    told = {name: getattr(item, name) for name in item.__struct_fields__}
+    return told | {"message": asdict(item.message)}
 
 
 @pytest.mark.parametrize(

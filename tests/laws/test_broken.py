@@ -67,7 +67,7 @@ SERVICE: Sequence[Break] = (
     # A copy with another `sent` is another record.
     (
         checks.ONCE,
-        "ingest.reader",
+        "ingest.rows",
         "            message.seq,\n",
         "            message.seq + (message.sent or 0) % 7 * 100,\n",
     ),
@@ -114,9 +114,9 @@ SERVICE: Sequence[Break] = (
     (checks.FAIR, "ingest.judged", "checkpoint_id is not None and at <= overrun", "False"),
     (
         checks.BOTH_CLOCKS,
-        "ingest.reader",
-        "message.sent,\n                now,\n",
-        "message.sent,\n                message.at,\n",
+        "ingest.rows",
+        "message.sent,\n            received_at,\n",
+        "message.sent,\n            message.at,\n",
     ),
     (checks.BOTH_CLOCKS, "store.arrivals", "if wrong or odd else []", "if odd else []"),
     # What a crash left open, and what was judged before it, is forgotten.

@@ -7,6 +7,7 @@ no more than its own way through the broker.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from devices import codec, topics
 from devices.ids import Instant
@@ -81,15 +82,22 @@ class Markers:
             now = self._clock.now()
             payload = codec.encode_clock(ClockTick(now=now))
             self.out.sent(now, self._source.publish(self._topic, payload, qos=1))
-            wait = EVERY_MS - now % EVERY_MS
-            if self._due is not None and now < self._due:
-                wait = min(wait, self._due - now)
-            await self._pause(wait)
+            with suppress(TimeoutError):
+                async with asyncio.timeout((EVERY_MS - now % EVERY_MS) / 1_000):
+                    await self._falls_due(now)
 
-    async def _pause(self, wait_ms: int) -> None:
-        self._replanned.clear()
-        try:
-            async with asyncio.timeout(wait_ms / 1_000):
-                await self._replanned.wait()
-        except TimeoutError:
-            return
+    async def _falls_due(self, marked: Instant) -> None:
+        """Until something is due that the marker of `marked` does not tell of.
+
+        That other things have been planned is no reason for a marker: each is a transaction.
+        """
+        while True:
+            self._replanned.clear()
+            wait = None
+            if self._due is not None and self._due > marked:
+                wait = max(self._due - self._clock.now(), 0) / 1_000
+            try:
+                async with asyncio.timeout(wait):
+                    await self._replanned.wait()
+            except TimeoutError:
+                return

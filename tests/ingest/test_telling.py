@@ -200,3 +200,22 @@ async def test_a_marker_leaves_each_second(broker, source):
     marks = [json.loads(body)["now"] for topic, body in broker.published]
     assert {topic for topic, _ in broker.published} == {topics.marker("test")}
     assert marks == sorted(marks)
+
+
+async def test_no_marker_leaves_because_something_else_is_planned(broker, source, monkeypatch):
+    """What falls due later than was planned before, or is past and told of, needs no marker now."""
+    monkeypatch.setattr(marking, "EVERY_MS", 3_600_000)
+    clock = SystemClock()
+    markers = Markers(source, clock, "test")
+    async with Running(markers.run()):
+        await until(lambda: broker.published)
+        first = json.loads(broker.published[0][1])["now"]
+        for due in (first + 60_000, first, None, first - 1, first + 120_000):
+            markers.plan(due)
+            await asyncio.sleep(0)
+        last = clock.now() + 100
+        markers.plan(last)
+        await until(lambda: len(broker.published) > 1)
+    marks = [json.loads(body)["now"] for _, body in broker.published]
+    assert len(marks) == 2
+    assert marks[1] >= last

@@ -58,6 +58,7 @@ HELLO = 10
 does throughout; what comes after a silence is looked at more closely (decision 11)."""
 SETTLE_S = 0.3
 JUDGED_WITHIN_S = 180.0
+SECOND_MS = 1_000
 LOOKS = """
 SELECT count(*) FROM obligation o
 JOIN entry e ON e.site_id = o.site_id AND e.at >= o.opens AND e.at < o.due
@@ -272,8 +273,8 @@ class Bench:
     def judging_us(self) -> float:
         """CPU microseconds for each read that a judge looks at, at due.
 
-        CPU is read four times a second; what a quarter in which verdicts were written took above
-        the mean of those without is the judging's.
+        CPU is read in the middle of each second, between two markers; what a second in which
+        verdicts were written took above the mean of those without is the judging's.
         """
         hello, load = self.hello(), self.load(self.checkins)
         busy: list[float] = []
@@ -287,7 +288,7 @@ class Bench:
             looks = self.stand.value(LOOKS, opened)
             left, cpu = self.stand.value(pending, opened), service.cpu_s()
             while left and time.monotonic() < deadline:
-                time.sleep(0.25)
+                time.sleep((SECOND_MS * 3 // 2 - wall() % SECOND_MS) / SECOND_MS)
                 now, used = self.stand.value(pending, opened), service.cpu_s()
                 (busy if now < left else quiet).append(used - cpu)
                 left, cpu = now, used

@@ -43,6 +43,11 @@ def normalize_tag(text: str) -> str:
     return bare.upper() if _hex(bare) else text
 
 
+def identity_of(device: str, epoch: int, seq: int) -> str:
+    """An identity as text, where nothing else of it is asked: `str(Identity(...))`."""
+    return f"{device}/{epoch}/{seq}"
+
+
 class Identity(NamedTuple):
     """Which record this is: what counts once, everywhere (law 2)."""
 
@@ -51,7 +56,7 @@ class Identity(NamedTuple):
     seq: int
 
     def __str__(self) -> str:
-        return f"{self.device}/{self.epoch}/{self.seq}"
+        return identity_of(self.device, self.epoch, self.seq)
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 
 import structlog
+from msgspec import structs
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -36,7 +37,7 @@ log = structlog.get_logger()
 
 PAGE = 100
 """Obligations that one transaction judges at most."""
-TOGETHER = 25
+TOGETHER = 50
 """Obligations whose facts are asked for at once."""
 ENOUGH_S = 0.02
 """When one transaction asks for no more facts, so that with its commit it stays under 50 ms."""
@@ -266,10 +267,10 @@ class Watch:
         )
         verdict = rule.settle(promise, reads, known, until)
         if reads and _in_doubt(verdict):
-            known = replace(known, reachable=could_tell())
+            known = structs.replace(known, reachable=could_tell())
             verdict = rule.settle(promise, reads, known, until)
         if len(reads) < len(facts.reads):
-            verdict = replace(verdict, wake=min(until + 1, verdict.wake or until + 1))
+            verdict = structs.replace(verdict, wake=min(until + 1, verdict.wake or until + 1))
         if verdict.wake is not None and verdict.wake <= until:
             raise ValueError(f"to be looked at again at {verdict.wake}, which is past at {until}")
         flip = rule.flip(promise, last, verdict)
@@ -315,7 +316,7 @@ class _Look:
 def _told(flip: Flip, plan: Plan, reads: Sequence[Read]) -> Sequence[Notice]:
     notices = follow(flip, plan)
     if rule.old_news(flip, reads):
-        return [replace(one, quiet=one.state is EventState.OPEN) for one in notices]
+        return [structs.replace(one, quiet=one.state is EventState.OPEN) for one in notices]
     return notices
 
 

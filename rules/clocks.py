@@ -97,19 +97,26 @@ def timing(
     return Timing(trust=Trust.UPTIME, at=by_age, by_ms=by_age - at)
 
 
+def right(sent: Instant | None, after: Instant, before: Instant | None) -> bool:
+    """Whether the clock was right at the moment of sending, by arrival alone."""
+    if sent is None or sent < after - JITTER:
+        return False
+    return before is None or sent <= before
+
+
 def sending(
     sent: Instant | None, after: Instant, before: Instant | None, live: Sequence[Live] = ()
 ) -> tuple[Trust, int]:
     """What the clock was at the moment of sending, and how far it must be moved (ms)."""
+    if right(sent, after, before):
+        return Trust.TRUSTED, 0
     if sent is None:
         return Trust.UNPROVEN, 0
-    if sent < after - JITTER:
-        if sent < UNSET <= after or slow(live):
-            return Trust.SLOW, after - sent
-        return Trust.UNPROVEN, 0
-    if before is None or sent <= before:
-        return Trust.TRUSTED, 0
-    return Trust.AHEAD, before - sent
+    if before is not None and sent > before:
+        return Trust.AHEAD, before - sent
+    if sent < UNSET <= after or slow(live):
+        return Trust.SLOW, after - sent
+    return Trust.UNPROVEN, 0
 
 
 TELLING = 1_000

@@ -276,6 +276,8 @@ def _times(obligation: Obligation) -> tuple[tuple[str, int], ...]:
 def _stretches(flip: Flip, plan: Plan) -> Iterator[Notice]:
     """Stretches that are new or have changed, and those that later evidence has undone."""
     told = (*flip.now.withdrawn, *(flip.was.stretches if flip.was else ()))
+    if not told and not flip.now.stretches:
+        return
     was = {s.start: s for s in told}
     now = {s.start: s for s in flip.now.stretches}
     for start in sorted(was.keys() | now.keys()):

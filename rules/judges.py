@@ -1,7 +1,9 @@
 """One judge for each kind of obligation: how it would stand if `clock` were its due."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Struct
 
 from devices.ids import Instant
 from rules.promises import (
@@ -18,15 +20,14 @@ from rules.promises import (
 from rules.visits import people_of, runs, visits_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """What a judge sees at an instant: the standing if that instant were due."""
 
     standing: Standing
     reason: Reason
     evidence: Mapping[str, Read]
     missing: tuple[str, ...] = ()
-    visits: Mapping[str, int] = field(default_factory=dict)
+    visits: Mapping[str, int] = msgspec.field(default_factory=dict)
     people: tuple[str, ...] = ()
     met_at: Instant | None = None
     stretches: tuple[Stretch, ...] = ()
@@ -45,9 +46,11 @@ def judge_round(obligation: Obligation, reads: Sequence[Read], clock: Instant) -
     times = dict(terms.visits)
     visits = visits_of(reads, terms.apart) if times else {}
     missing = tuple(
-        name
-        for name in obligation.expected
-        if name not in evidence or len(visits.get(name, (0,))) < times.get(name, 1)
+        [
+            name
+            for name in terms.expected
+            if name not in evidence or (times and len(visits.get(name, ())) < times.get(name, 1))
+        ]
     )
     people = people_of(reads) if terms.people > 1 else ()
     if not evidence:

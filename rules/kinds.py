@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from devices.ids import Instant
 from devices.messages import EventState, Severity
@@ -70,8 +72,7 @@ SEVERITIES: Mapping[EventKind, Severity] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(Struct, frozen=True, kw_only=True):
     """What is to be told: the ledger makes it the next revision of (kind, subject).
 
     `at`: when it became true. `site` None: the event is of no site (`all` on the wire).
@@ -87,7 +88,7 @@ class Notice:
     state: EventState
     message_zh: str
     message_en: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
     quiet: bool = False
 
 

@@ -4,8 +4,9 @@ What is over (`device_online`, `hazard_closed`, `sos_cleared`) resolves the even
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
+
+from msgspec import structs
 
 from devices.ids import Identity, Instant
 from devices.messages import EventState, Grade, Severity
@@ -270,7 +271,7 @@ def _open(
 def _over(
     it: _Occurrence, text: Words, data: Mapping[str, Any], severity: Severity | None = None
 ) -> Notice:
-    return replace(_open(it, text, data, severity), state=EventState.RESOLVED)
+    return structs.replace(_open(it, text, data, severity), state=EventState.RESOLVED)
 
 
 def _boot(device: str, boot: str | None) -> str:

@@ -12,7 +12,6 @@ A new kind of obligation is one class of terms and one judge in `JUDGES`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from msgspec import structs
@@ -116,9 +115,10 @@ def settle(obligation: Obligation, reads: Iterable[Read], known: Known, now: Ins
     found = judge(obligation, counted, clock)
     undone = _undone(obligation, counted, found, known, clock)
     if clock < obligation.due:
-        return replace(_pending(obligation, found, known), withdrawn=undone)
+        return structs.replace(_pending(obligation, found, known), withdrawn=undone)
     first = found.standing
-    if any(read.after >= obligation.due or read.told_late for read in counted):
+    late = [read for read in counted if read.after >= obligation.due or read.told_late]
+    if late:
         in_time = [_as_it_was(read) for read in counted if read.after < obligation.due]
         first = judge(obligation, in_time, clock).standing
     first = _fair(first, known)
@@ -219,10 +219,11 @@ def _undone(
 
 
 def _counts(read: Read, obligation: Obligation) -> bool:
-    if read.decision is not None and read.after >= obligation.due:
+    if read.after < obligation.due:
+        return True
+    if read.decision is not None:
         return read.decision.do is Do.ACCEPT
-    in_time = read.after < obligation.due
-    return in_time or read.at >= obligation.due or why_waiting(read) is None
+    return read.at >= obligation.due or why_waiting(read) is None
 
 
 def _as_it_was(read: Read) -> Read:
@@ -294,8 +295,8 @@ def _decisions(bearing: Iterable[Read], known: Known) -> tuple[Decision, ...]:
     """What was decided of the obligation and of the reads that bear on it."""
     reads = {read.identity: read.decision for read in bearing if read.decision is not None}
     made = [] if known.decision is None else [known.decision]
-    made += (reads[identity] for identity in sorted(reads))
-    return tuple(sorted(made, key=lambda decision: decision.at))
+    made += [reads[identity] for identity in sorted(reads)]
+    return tuple(sorted(made, key=lambda decision: decision.at)) if made else ()
 
 
 def unproven(
@@ -328,15 +329,15 @@ def _verdict(
 ) -> Verdict:
     """`silent`: nobody could have told, or it was excused ahead, so no stretch is raised."""
     silent = silent or standing is Standing.UNKNOWN
-    seen = tuple(name for name in obligation.places if name in found.evidence)
-    visited = tuple(name for name in obligation.expected if name not in found.missing)
+    evidence = found.evidence
+    seen = [(name, evidence[name]) for name in obligation.places if name in evidence]
     return Verdict(
         standing=standing,
-        visited=visited,
-        late=tuple(name for name in seen if found.evidence[name].at >= obligation.closes),
-        early=tuple(name for name in seen if found.evidence[name].at < obligation.opens),
+        visited=tuple([name for name in obligation.expected if name not in found.missing]),
+        late=tuple([name for name, read in seen if read.at >= obligation.closes]),
+        early=tuple([name for name, read in seen if read.at < obligation.opens]),
         missing=found.missing,
-        evidence={name: found.evidence[name].identity for name in seen},
+        evidence={name: read.identity for name, read in seen},
         visits=found.visits,
         people=found.people,
         met_at=found.met_at,

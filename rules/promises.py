@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
+import msgspec
 from msgspec import Struct
 
 from devices.ids import Instant
@@ -138,6 +139,13 @@ class Quota:
     visits: tuple[tuple[str, int], ...]
     apart: int = APART_MS
 
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """As of `Obligation`."""
+        return tuple(name for name, _ in self.visits)
+
+    places = expected
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
@@ -147,12 +155,18 @@ class Gap:
     every: int
     grace: int
 
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """As of `Obligation`."""
+        return (self.checkpoint,)
+
+    places = expected
+
 
 Terms = Round | Gap | Quota
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Obligation:
+class Obligation(Struct, frozen=True, kw_only=True):
     """A promise with a clock, frozen when it opens. Instants in ms; `early` a span in ms.
 
     `scored` false: the class of its day was not known, so that it may not have been owed at all.
@@ -175,20 +189,12 @@ class Obligation:
     @property
     def expected(self) -> tuple[str, ...]:
         """The checkpoints that are owed, each once, in the order of the route."""
-        match self.terms:
-            case Round(expected=expected):
-                return expected
-            case Gap(checkpoint=checkpoint):
-                return (checkpoint,)
-            case Quota(visits=visits):
-                return tuple(name for name, _ in visits)
+        return self.terms.expected
 
     @property
     def places(self) -> tuple[str, ...]:
         """The checkpoints whose reads bear on it: those that are owed, and the optional ones."""
-        if isinstance(self.terms, Round):
-            return self.terms.places
-        return self.expected
+        return self.terms.places
 
     def proves(self, read: "Read") -> bool:
         """Whether a read proves as much as its checkpoint asks here."""
@@ -254,8 +260,7 @@ class Stretch:
     ended_at: Instant | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(Struct, frozen=True, kw_only=True):
     """How an obligation stands, and by which evidence.
 
     `at`: the instant as of which it stands: `opens` while pending, `due` afterwards.
@@ -280,7 +285,7 @@ class Verdict:
     late: tuple[str, ...] = ()
     early: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    evidence: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, str] = msgspec.field(default_factory=dict)
     waiting: tuple[str, ...] = ()
     stretches: tuple[Stretch, ...] = ()
     withdrawn: tuple[Stretch, ...] = ()
@@ -288,7 +293,7 @@ class Verdict:
     waited: bool = False
     decisions: tuple[Decision, ...] = ()
     wake: Instant | None = None
-    visits: Mapping[str, int] = field(default_factory=dict)
+    visits: Mapping[str, int] = msgspec.field(default_factory=dict)
     people: tuple[str, ...] = ()
     met_at: Instant | None = None
 
@@ -350,8 +355,7 @@ def _read(stretches: Iterable[Sequence[Any]]) -> tuple[Stretch, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """What a judge must know beside the reads.
 
     `marker`: the latest marker whose predecessors are all committed; judging time stands there.
@@ -369,8 +373,7 @@ class Known:
     decision: Decision | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flip:
+class Flip(Struct, frozen=True, kw_only=True):
     """A change of verdict that is worth a revision. `was` None: there was no verdict before."""
 
     obligation: Obligation

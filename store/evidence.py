@@ -1,13 +1,14 @@
 """What bears on an obligation: the reads of its site and window."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, exists, func, select, tuple_
+from sqlalchemy import Connection, Integer, bindparam, func, select, tuple_
 
-from devices.ids import Identity, Instant
-from rules.clocks import sending
+from devices.ids import Identity, Instant, identity_of
+from rules.clocks import right
 from rules.promises import ByTag, Decision, Do, Gap, Obligation, Quota, Read, Round, Trust
 from store.decisions import of_read
 from store.entries import EntryKind, ViaCode
@@ -104,7 +105,9 @@ _AS_TOLD, _CORRECTED = _as_told(*_ONE), _corrected(*_ONE)
 _READS = (Prepared(_AS_TOLD), Prepared(_CORRECTED))
 _PAGE = paged("page", "id", "site", "since", "until")
 _SPAN = (_PAGE.c.site, _PAGE.c.since, _PAGE.c.until)
-_AS_TOLD_ON_PAGE = Prepared(_as_told(*_SPAN).add_columns(_PAGE.c.id))
+_AS_TOLD_ON_PAGE = Prepared(
+    _as_told(*_SPAN).add_columns(_PAGE.c.id).limit(bindparam("most", type_=Integer))
+)
 _CORRECTED_ON_PAGE = Prepared(_corrected(*_SPAN).add_columns(_PAGE.c.id))
 
 
@@ -150,7 +153,7 @@ def deciding_reads(
     begins or ends: the others could only be later ones of the same visit.
     """
     since = promise.opens - promise.early
-    ((_, heard, _),) = _MANY.all(connection, page=[(0, site_id, since, until)])
+    ((_, heard),) = _MANY.all(connection, page=[(0, site_id, since, until)])
     plain = isinstance(promise.terms, Round) and promise.terms.plain and not promise.proof
     if not plain or heard <= DENSE * len(promise.places):
         return reads_for(connection, site_id, promise, until)
@@ -184,21 +187,18 @@ def few_reads(connection: Connection, page: Mapping[int, Asked]) -> dict[int, li
         if isinstance(asked.promise.terms, Gap)
         or (isinstance(asked.promise.terms, Round) and asked.promise.terms.people <= 1)
     ]
-    found: dict[int, list[Read]] = {}
-    told, corrected = [], []
-    for span, (number, reads, moved) in zip(spans, _MANY.all(connection, page=spans), strict=True):
-        if reads > FEW:
-            continue
-        found[number] = []
-        if reads:
-            told.append(span)
-        if moved:
-            corrected.append(span)
-    for query, asked_for in ((_AS_TOLD_ON_PAGE, told), (_CORRECTED_ON_PAGE, corrected)):
-        rows = query.all(connection, page=asked_for) if asked_for else ()
-        for *row, number in rows:
-            found[number].append(_read(connection, row, page[number].promise.due, None))
-    return found
+    most = FEW * len(spans)
+    rows = _AS_TOLD_ON_PAGE.all(connection, page=spans, most=most + 1)
+    if len(rows) > most:
+        many = _MANY.all(connection, page=spans)
+        spans = [span for span, (_, reads) in zip(spans, many, strict=True) if reads <= FEW]
+        rows = _AS_TOLD_ON_PAGE.all(connection, page=spans, most=most)
+    rows += _CORRECTED_ON_PAGE.all(connection, page=spans)
+    found: dict[int, list[Read]] = {span[0]: [] for span in spans}
+    for number, its in groupby(rows, itemgetter(-1)):
+        due = page[number].promise.due
+        found[number] += [_read(connection, row[:-1], due, None) for row in its]
+    return {number: reads for number, reads in found.items() if len(reads) <= FEW}
 
 
 FEW = 50
@@ -217,13 +217,6 @@ _MANY = Prepared(
         )
         .correlate(_PAGE)
         .scalar_subquery(),
-        exists(
-            select(CORRECTION.c.entry_id).where(
-                CORRECTION.c.site_id == _PAGE.c.site,
-                CORRECTION.c.at >= _PAGE.c.since,
-                CORRECTION.c.at < _PAGE.c.until,
-            )
-        ).correlate(_PAGE),
     )
 )
 _FIRST = (
@@ -299,7 +292,7 @@ def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Roun
     ) = row
     at = told_at if corrected is None else corrected
     late = after >= due
-    identity = str(Identity(device, epoch, seq))
+    identity = identity_of(device, epoch, seq)
     by_tag = None
     if rounds is not None and person is None and not (body and TOLD in body):
         person, by_tag = _who(connection, (device_id, device), at, due, rounds)
@@ -371,7 +364,7 @@ def trust_of(
     """
     if how is not None:
         return Trust(how)
-    if sent is None and via == ViaCode.IMPORT.value:
-        return Trust.IMPORTED
-    found, _ = sending(sent, after, before)
-    return found if found is Trust.TRUSTED else Trust.UNPROVEN
+    if right(sent, after, before):
+        return Trust.TRUSTED
+    imported = sent is None and via == ViaCode.IMPORT.value
+    return Trust.IMPORTED if imported else Trust.UNPROVEN

@@ -1,9 +1,10 @@
 """What the ledger holds about one obligation, for whoever asks why it was judged as it was."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from msgspec import structs
 from sqlalchemy import Connection, Row, select
 
 from devices.adapters.heard import TimeSource
@@ -128,7 +129,7 @@ def near_keys(connection: Connection, key: str, limit: int = 3) -> list[str]:
 
 
 def _reads(connection: Connection, site_id: int, promise: Promise) -> tuple[Read, ...]:
-    wide = replace(promise, early=promise.early + AROUND_MS)
+    wide = structs.replace(promise, early=promise.early + AROUND_MS)
     found = reads_for(connection, site_id, wide, promise.due + AROUND_MS, who=True)
     here = [read for read in found if read.checkpoint in promise.places]
     return tuple(sorted(here, key=lambda read: (read.at, read.identity)))

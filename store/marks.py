@@ -3,9 +3,9 @@ times no longer move, and what changed is told.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
+from msgspec import structs
 from sqlalchemy import Connection, Integer, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -113,12 +113,12 @@ def _changes(
         _REFUTED.run(connection, entry=row.entry_id, what=row.kind)
         identity, imported = _identity(connection, row.entry_id)
         over = unmarked(site, key[1], identity, row.at, row.data)
-        notices.append(replace(over, quiet=imported))
+        notices.append(structs.replace(over, quiet=imported))
     for (entry, kind), mark in here.items():
         notice = marked(site, mark)
         known = {"entry_id": entry, "kind": kind.value, "site_id": site_id, "at": mark.read.at}
         _MARKED.run(connection, **known, data=dict(notice.data))
-        notices.append(replace(notice, quiet=mark.read.imported))
+        notices.append(structs.replace(notice, quiet=mark.read.imported))
     return notices
 
 

@@ -20,7 +20,12 @@ RULES: Sequence[Break] = (
     # A read serves every round in whose time it lies.
     (checks.ONCE, OBLIGATIONS, "serves(read.at, rounds) is obligation", "True"),
     # A device's clock says whether it was in time, not the marker before its arrival.
-    (checks.FAIR, OBLIGATIONS, "in_time = read.after < ", "in_time = read.told_at < "),
+    (
+        checks.FAIR,
+        OBLIGATIONS,
+        "if read.after < obligation.due:",
+        "if read.told_at < obligation.due:",
+    ),
     # Everything late waits for nobody.
     (checks.FAIR, OBLIGATIONS, "None if read.cut_off else Wait.NOT_CUT_OFF", "None"),
     (checks.FAIR, OBLIGATIONS, "not in (Trust.TRUSTED, Trust.UPTIME)", "is Trust.AHEAD"),

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from devices.ids import Identity
 from devices.messages import EventState, Grade, HazardAction, Severity
@@ -157,7 +158,7 @@ def test_an_amendment_says_what_was_what_is_and_why() -> None:
 
 def test_an_excuse_resolves_what_was_open() -> None:
     """An excused round is amended by decision and alarms nobody any more."""
-    excused = replace(MISSED, standing=Standing.EXCUSED, reason=Reason.EXCUSED)
+    excused = structs.replace(MISSED, standing=Standing.EXCUSED, reason=Reason.EXCUSED)
     resolved, amended = told(ROUND, MISSED, excused)
     assert brief([resolved]) == [("round.missed", "resolved")]
     assert (amended.data["now"], amended.data["reason"]) == ("excused", "decision")
@@ -165,7 +166,7 @@ def test_an_excuse_resolves_what_was_open() -> None:
 
 def test_a_verdict_given_without_its_marker_is_withdrawn_when_it_was_wrong() -> None:
     """Called missed after 60 s without a marker, found complete: the first event is withdrawn."""
-    missed = replace(MISSED, waited=True)
+    missed = structs.replace(MISSED, waited=True)
     withdrawn, right, amended = told(ROUND, missed, ALL)
     assert brief([withdrawn, right]) == [
         ("round.missed", "resolved"),

@@ -1,6 +1,6 @@
 """Excuses for spans: what was excused before it opened raises nothing at all."""
 
-from dataclasses import replace
+from msgspec import structs
 
 from rules.obligations import Decision, Gap, Known, Obligation, Standing, flip, settle
 from rules.promises import Do
@@ -28,7 +28,7 @@ def test_a_gap_excused_ahead_tells_no_stretch() -> None:
     pending = settle(GAP, [], known, 12 * HOUR)
     assert (pending.standing, pending.stretches) == (Standing.PENDING, ())
     assert flip(GAP, None, pending) is None
-    verdict = settle(GAP, [], replace(known, marker=GAP.due), GAP.due)
+    verdict = settle(GAP, [], structs.replace(known, marker=GAP.due), GAP.due)
     assert (verdict.standing, verdict.first, verdict.stretches) == (
         Standing.EXCUSED,
         Standing.EXCUSED,

@@ -329,7 +329,7 @@ BREAKS = [
         "at < obligation.opens:\n        return 2 if",
         "at <= obligation.opens:\n        return None if",
     ),
-    ("round", DOOR, "read.after < obligation.due\n    return", "True\n    return"),
+    ("round", DOOR, "read.after < obligation.due:\n        return", "True:\n        return"),
     (
         "round",
         DOOR,

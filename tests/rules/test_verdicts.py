@@ -1,9 +1,9 @@
 """Verdicts of rounds: boundaries, evidence, fairness (contract §6)."""
 
-from dataclasses import replace
 from itertools import permutations
 
 import pytest
+from msgspec import structs
 
 from rules.obligations import (
     Known,
@@ -84,7 +84,7 @@ def test_boundaries_are_exact_to_the_millisecond(at: int, counts: bool, late: bo
 
 def test_early_is_zero_unless_the_plan_says_otherwise() -> None:
     """Without tolerance a read one millisecond before opens is out."""
-    strict = replace(walk("gate"), early=0)
+    strict = structs.replace(walk("gate"), early=0)
     verdict = settle(strict, [read("gate", OPENS - 1)], AFTER_ALL, DUE)
     assert verdict.standing is Standing.MISSED
 
@@ -112,7 +112,7 @@ def test_all_some_or_none_of_the_route_decide(
 
 def test_order_of_walking_does_not_change_the_verdict() -> None:
     """An ordered route walked backwards is completed all the same; it is marked elsewhere."""
-    ordered = replace(ROUND, terms=Round(route=("gate", "lab"), ordered=True, min_gap=0))
+    ordered = structs.replace(ROUND, terms=Round(route=("gate", "lab"), ordered=True, min_gap=0))
     backwards = [read("lab", OPENS), read("gate", OPENS + 1)]
     assert settle(ordered, backwards, AFTER_ALL, DUE).standing is Standing.COMPLETED
 
@@ -227,7 +227,7 @@ def test_the_first_read_that_counts_is_the_evidence() -> None:
 A = walk("gate", opens=0, closes=100, due=150)
 B = walk("gate", opens=100, closes=200, due=250)
 C = walk("gate", opens=60, closes=160, due=210)
-D = replace(walk("gate", opens=300, closes=400, due=450), early=200)
+D = structs.replace(walk("gate", opens=300, closes=400, due=450), early=200)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_flip_is_a_change_that_somebody_would_tell() -> None:
     some = settle(ROUND, [read("gate", OPENS)], AFTER_ALL, DUE)
     assert flip(ROUND, None, pending) is None
     assert flip(ROUND, pending, further) is None
-    assert flip(ROUND, missed, replace(missed, waited=True)) is None
+    assert flip(ROUND, missed, structs.replace(missed, waited=True)) is None
     for was, now in ((None, missed), (pending, missed), (missed, some)):
         found = flip(ROUND, was, now)
         assert found is not None

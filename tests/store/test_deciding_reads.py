@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from rules.obligations import settle
 from rules.promises import Known, Obligation, Round
@@ -41,7 +41,7 @@ def beside(by: int) -> Obligation:
     """Another round of the plan, so many minutes later."""
     by *= MINUTE
     moved = {name: getattr(ROUND, name) + by for name in ("opens", "closes", "due")}
-    return replace(ROUND, key=f"round {by}", **moved)
+    return structs.replace(ROUND, key=f"round {by}", **moved)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Following:
         self._judged = judged
         self._done = done
 
-    def follow(self, numbered: Iterable[tuple[int, Taken]], arrival: int) -> None:
+    def follow(self, numbered: Iterable[tuple[int, Taken]]) -> None:
         """New entries of a span, by their ids: reads, steps of cases, calls and what ends them."""
         read: defaultdict[_Spot, list[Instant]] = defaultdict(list)
         for number, taken in numbered:
@@ -47,9 +47,9 @@ class Following:
                 if taken.unknown_tag:
                     self.notices.append(_unknown_tag(taken))
                 elif row.checkpoint_id is None:
-                    self._hold(taken, row.numbered(number, arrival))
+                    self._hold(taken, number, row)
                 if taken.proved is not None:
-                    self._prove(taken, row.numbered(number, arrival), taken.proved)
+                    self._prove(taken, number, row, taken.proved)
             elif isinstance(message, Hazard):
                 self.notices += hazards.take_step(self._connection, _case_of(taken), number)
             elif message.cancel is None:
@@ -76,12 +76,12 @@ class Following:
         if not sure and row.checkpoint_id is not None:
             marks.doubt(taken.site.id, row.at)
 
-    def _hold(self, taken: Taken, row: EntryRow) -> None:
+    def _hold(self, taken: Taken, number: int, row: EntryRow) -> None:
         """A person's tag: whose the reads after it are, those that came before it among them."""
         holds = taken.site.person_tag_holds
         if row.person_id is not None:
             self._books.holders.held(row, row.person_id, holds)
-            self._follow_on(hold(self._connection, row, row.person_id, holds))
+            self._follow_on(hold(self._connection, number, row, row.person_id, holds))
 
     def _follow_on(self, reads: Sequence[Followed]) -> None:
         """Look again at reads that may be another person's now."""
@@ -99,11 +99,11 @@ class Following:
             times = (moved.told_at, moved.at)
             self._follow_on(followed(self._connection, moved.entry_id, *times))
 
-    def _prove(self, taken: Taken, row: EntryRow, proved: Proved) -> None:
+    def _prove(self, taken: Taken, number: int, row: EntryRow, proved: Proved) -> None:
         """Keep what it proves; a tap that was told before may be another read's from now on."""
         if proved.proof is Proof.PROVEN:  # before it is kept, as the one behind those before it
             self._books.marks.tapped(self._connection, row, proved)
-        for rival in taps.keep(self._connection, row, proved):
+        for rival in taps.keep(self._connection, number, row, proved):
             self._touch(rival.site_id, rival.checkpoint_id, [rival.at])
         if proved.asked is not None and proved.proof is not Proof.PROVEN:
             self.notices.append(_unproven(taken, proved.proof, proved.asked))

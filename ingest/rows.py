@@ -27,7 +27,6 @@ def row_of(  # noqa: PLR0913, PLR0917  (what a row says, in the order of its col
     body = _encode(rest(*said(message)))
     return EntryRow._make(
         (
-            0,
             kind,
             device_id,
             message.epoch,
@@ -38,11 +37,9 @@ def row_of(  # noqa: PLR0913, PLR0917  (what a row says, in the order of its col
             message.at,
             message.sent,
             received_at,
-            0,
             tag,
             _VIA[message.via] if isinstance(message, CheckIn) else None,
             digest,
-            None,
             None if body == b"{}" else body.decode(),
         )
     )

@@ -175,7 +175,7 @@ class _Batch:
             numbered = [each for index, each in enumerate(numbered) if index not in again]
         counted = self._count(span)
         self._time(numbered)
-        self._following.follow(numbered, arrival)
+        self._following.follow(numbered)
         if counted:
             for _, taken in numbered:
                 if taken.identity in counted:
@@ -354,7 +354,7 @@ class _Batch:
         if appended.duplicates:
             self._done.duplicate += 1
             return State.DUPLICATE
-        self._following.follow([(next_id, taken)], arrival)
+        self._following.follow([(next_id, taken)])
         self._following.find(taken)
         moved = correct_entry(connection, next_id, self._books.arrivals.lags)
         if moved is not None:

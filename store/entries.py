@@ -44,10 +44,11 @@ class ViaCode(IntEnum):
 
 
 class EntryRow(NamedTuple):
-    """One row of `entry`, in the order of its columns, so that a batch goes to the driver as it
-    is. Its `id` and `arrival_id` are 0 until it is appended."""
+    """What a device told, in columns of `entry`; a batch goes to the driver as it is.
 
-    id: int
+    Its id and its span are given to it where it is appended.
+    """
+
     kind: int
     device_id: int | None
     epoch: int | None
@@ -58,16 +59,10 @@ class EntryRow(NamedTuple):
     at: Instant
     sent: Instant | None
     received_at: Instant
-    arrival_id: int | None
     tag: str | None
     via: int | None
     digest: int | None
-    author: str | None
     body: str | None
-
-    def numbered(self, id_: int, arrival_id: int) -> "EntryRow":
-        """The same as it was appended."""
-        return self._replace(id=id_, arrival_id=arrival_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +90,12 @@ would have to ask for it back 2,000 times from a loop that is reading the next o
 def _insert(rows: int) -> str:
     """`?1` is the id of the first row, `?2` the span of all; what the rows say comes behind."""
     names, numbers = EntryRow._fields, count(3)
-    said = [", ".join([_value(name, next(numbers), row) for name in names]) for row in range(rows)]
+    said = [", ".join([f"?{next(numbers)}" for _ in names]) for _ in range(rows)]
+    values = ", ".join(f"(?1 + {row}, ?2, {told})" for row, told in enumerate(said))
     return (
-        f"INSERT INTO entry ({', '.join(names)}) VALUES ({'), ('.join(said)}) "  # noqa: S608  (our own names)
+        f"INSERT INTO entry (id, arrival_id, {', '.join(names)}) VALUES {values} "  # noqa: S608  (our own names)
         "ON CONFLICT (device_id, epoch, seq) DO NOTHING"
     )
-
-
-def _value(name: str, number: int, row: int) -> str:
-    return {"id": f"?1 + {row}", "arrival_id": "?2"}.get(name, f"?{number}")
 
 
 _INSERTS = {rows: _insert(rows) for rows in TOGETHER}

@@ -59,10 +59,12 @@ class Followed(NamedTuple):
     at: Instant
 
 
-def hold(connection: Connection, row: EntryRow, person_id: int, hold: Hold) -> list[Followed]:
+def hold(
+    connection: Connection, entry_id: int, row: EntryRow, person_id: int, hold: Hold
+) -> list[Followed]:
     """Keep a person's tag that a device read; returns the reads that are this person's now."""
     values = {
-        "entry_id": row.id,
+        "entry_id": entry_id,
         "device_id": row.device_id,
         "epoch": row.epoch,
         "seq": row.seq,

@@ -114,7 +114,6 @@ def take(connection: Connection, rows: Sequence[Row], made: Import) -> int:
     first = next_id(connection)
     entries = [
         EntryRow(
-            id=first + index,
             kind=EntryKind.CHECKIN.value,
             device_id=row.device_id,
             epoch=EPOCH,
@@ -125,21 +124,19 @@ def take(connection: Connection, rows: Sequence[Row], made: Import) -> int:
             at=row.at,
             sent=None,
             received_at=made.now,
-            arrival_id=made.arrival_id,
             tag=row.tag,
             via=ViaCode.IMPORT.value,
             digest=row.digest,
-            author=None,
             body=_body(row, made.id),
         )
-        for index, row in enumerate(rows)
+        for row in rows
     ]
     appended = append(connection, entries, first, made.arrival_id)
     again = {*appended.duplicates, *appended.conflicts}
     fresh = [index for index in range(len(rows)) if index not in again]
     doubts: list[dict[str, int]] = []
     for index in fresh:
-        doubts += _follow(connection, rows[index], entries[index], made.wake)
+        doubts += _follow(connection, rows[index], first + index, entries[index], made.wake)
     if doubts:
         connection.execute(insert(DOUBT), doubts)
     return len(fresh)
@@ -158,13 +155,13 @@ def _body(row: Row, import_id: int) -> str:
 
 
 def _follow(
-    connection: Connection, row: Row, entry: EntryRow, wake: Instant
+    connection: Connection, row: Row, entry_id: int, entry: EntryRow, wake: Instant
 ) -> list[dict[str, int]]:
     """What a new read bears on is looked at again; returns around which reads marks may change."""
     _look_again(connection, row.site_id, row.checkpoint_id, row.at, wake)
     doubts = [{"site_id": row.site_id, "at": row.at}]
     if row.hold is not None and row.person_id is not None:
-        for read in hold(connection, entry, row.person_id, row.hold):
+        for read in hold(connection, entry_id, entry, row.person_id, row.hold):
             _look_again(connection, read.site_id, read.checkpoint_id, read.at, wake)
             doubts.append({"site_id": read.site_id, "at": read.at})
     return doubts

@@ -57,20 +57,20 @@ class Rival(NamedTuple):
     at: Instant
 
 
-def keep(connection: Connection, row: EntryRow, proved: Proved) -> tuple[Rival, ...]:
+def keep(connection: Connection, entry_id: int, row: EntryRow, proved: Proved) -> tuple[Rival, ...]:
     """Write down what a new check-in proves.
 
     Returns the other reads that tell the same tap: which of them counts may be another one now.
     """
     _WRITE.run(
         connection,
-        entry_id=row.id,
+        entry_id=entry_id,
         proof=proved.proof.value,
         enrolment_id=proved.enrolment_id,
         ctr=proved.ctr,
         at=row.at,
     )
-    return _rivals(connection, row.id, proved)
+    return _rivals(connection, entry_id, proved)
 
 
 def _rivals(connection: Connection, entry: int, proved: Proved) -> tuple[Rival, ...]:

@@ -132,7 +132,6 @@ def _read_all(connection: Connection) -> None:
         book = ArrivalBook(received - 400)
         entry = next_id(connection)
         row = EntryRow(
-            id=entry,
             kind=EntryKind.CHECKIN,
             device_id=devices[device],
             epoch=0,
@@ -143,14 +142,12 @@ def _read_all(connection: Connection) -> None:
             at=told,
             sent=told + 100,
             received_at=received,
-            arrival_id=book.span(connection, entry),
             tag=tag,
             via=ViaCode.NFC,
             digest=seq,
-            author=None,
             body=None,
         )
-        append(connection, [row], row.id, row.arrival_id or 0)
+        append(connection, [row], entry, book.span(connection, entry))
         book.hear(devices[device], Heard(told + 100, told + 100, 1))
         book.close(connection, received + 600)
         presence.heard(connection, devices[device], received)
@@ -161,7 +158,6 @@ def _hazard(connection: Connection) -> None:
     told = at("2026-09-01T22:20:00+08:00")
     entry = next_id(connection)
     row = EntryRow(
-        id=entry,
         kind=EntryKind.HAZARD,
         device_id=_ids(connection, DEVICE)["hh-0101"],
         epoch=0,
@@ -172,14 +168,12 @@ def _hazard(connection: Connection) -> None:
         at=told,
         sent=told,
         received_at=told + 300,
-        arrival_id=None,
         tag=None,
         via=None,
         digest=5,
-        author=None,
         body='{"grade":"major","text":"消防通道被堵"}',
     )
-    append(connection, [row], row.id, row.arrival_id or 0)
+    append(connection, [row], entry, 0)
     raise_notices(connection, take_step(connection, "hh-0101/0/5", entry), told + 300)
 
 

@@ -43,7 +43,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         hall = connection.execute(select(CHECKPOINT).where(CHECKPOINT.c.slug == "hall")).one()
         book, entry = ArrivalBook(NOW - 2_000), next_id(connection)
         row = EntryRow(
-            id=entry,
             kind=EntryKind.CHECKIN,
             device_id=ids["hh-0201"],
             epoch=0,
@@ -54,14 +53,12 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
             at=at("2026-09-01T12:30:00+01:00"),
             sent=None,
             received_at=NOW - 1_500,
-            arrival_id=book.span(connection, entry),
             tag="04B2B3C4D5E680",
             via=1,
             digest=1,
-            author=None,
             body=None,
         )
-        append(connection, [row], row.id, row.arrival_id or 0)
+        append(connection, [row], entry, book.span(connection, entry))
         book.close(connection, NOW - 1_000)
         presence = PresenceBook()
         presence.heard(connection, ids["hh-0201"], NOW - 1_500)

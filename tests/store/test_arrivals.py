@@ -48,7 +48,6 @@ class Stream:
         self.book.close(self.connection, when)
         self.seq, entry = self.seq + 1, next_id(self.connection)
         row = EntryRow(
-            id=entry,
             kind=EntryKind.CHECKIN,
             device_id=self.device,
             epoch=0,
@@ -59,14 +58,12 @@ class Stream:
             at=told_at,
             sent=sent,
             received_at=when + 500,
-            arrival_id=self.book.span(self.connection, entry),
             tag="04",
             via=1,
             digest=1,
-            author=None,
             body=body,
         )
-        append(self.connection, [row], row.id, row.arrival_id or 0)
+        append(self.connection, [row], entry, self.book.span(self.connection, entry))
         self.book.hear(self.device, Heard(sent, sent, 1), odd=body is not None)
         self.closed = self.book.close(self.connection, when + SECOND, came)
         return entry

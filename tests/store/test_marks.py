@@ -78,7 +78,6 @@ class Site:
         entry, self.seq = next_id(self.connection), self.seq + 1
         arrivals = ArrivalBook(when)
         row = EntryRow(
-            id=entry,
             kind=EntryKind.CHECKIN,
             device_id=self.devices[device],
             epoch=0,
@@ -89,14 +88,12 @@ class Site:
             at=when,
             sent=when,
             received_at=when,
-            arrival_id=arrivals.span(self.connection, entry),
             tag=f"04{checkpoint.upper() * 2}",
             via=1,
             digest=1,
-            author=None,
             body=None,
         )
-        append(self.connection, [row], row.id, row.arrival_id or 0)
+        append(self.connection, [row], entry, arrivals.span(self.connection, entry))
         self.book.read(row)
         self.book.flush(self.connection)
         arrivals.close(self.connection, when + SECOND)

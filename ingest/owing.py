@@ -200,7 +200,8 @@ def _other_calendars(before: Picture, picture: Picture) -> set[int]:
 
 def _known_again(connection: Connection, versions: Sequence[InForce]) -> list[Notice]:
     """The years that nobody had told, and that the calendar of a plan tells now."""
-    doubts = open_events(connection, EventKind.CALENDAR_UNKNOWN)
+    open_ = open_events(connection, EventKind.CALENDAR_UNKNOWN)
+    doubts = {event["subject"]: event["at"] for event in open_}
     if not doubts:
         return []
     plans = {f"{version.plan.site}/{version.plan.slug}": version for version in versions}

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Integer, Row, func, literal_column, select
 
 from devices.ids import Identity
 from rules.events import Notice, sos_cleared, sos_raised
@@ -17,12 +17,14 @@ from store.tables import Device, Entry, Person, table_of
 ENTRY = table_of(Entry)
 DEVICE = table_of(Device)
 PERSON = table_of(Person)
+SOS = literal_column(str(EntryKind.SOS.value), Integer)
+"""Spelt out, so that the few of all that a device ever told are found by an index of their own."""
 
 _CALLS = (
     select(ENTRY, DEVICE.c.slug.label("device"), PERSON.c.slug.label("person"))
     .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
     .outerjoin(PERSON, PERSON.c.id == ENTRY.c.person_id)
-    .where(ENTRY.c.kind == EntryKind.SOS.value)
+    .where(ENTRY.c.kind == SOS)
 )
 
 
@@ -47,7 +49,7 @@ def cleared(connection: Connection, site: str, call: EntryRow) -> Sequence[Notic
     taken_back = (
         select(func.min(ENTRY.c.at))
         .where(ENTRY.c.device_id == call.device_id, ENTRY.c.epoch == call.epoch)
-        .where(ENTRY.c.kind == EntryKind.SOS.value)
+        .where(ENTRY.c.kind == SOS)
         .where(func.json_extract(ENTRY.c.body, "$.cancel") == call.seq)
     )
     at = connection.execute(taken_back).scalar()

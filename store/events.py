@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, delete, func, select
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
-from rules.events import EventState, Notice, Severity, event_id
+from rules.events import EventKind, EventState, Notice, Severity, event_id
 from store.entries import NewAction, append_action
 from store.prepared import Inserts, Prepared, paged
 from store.silencing import held
-from store.tables import EventRow, Outbox, Site, table_of
+from store.tables import EventRow, OpenEvent, Outbox, Site, table_of
 
 EVENT = table_of(EventRow)
+OPEN = table_of(OpenEvent)
 OUTBOX = table_of(Outbox)
 SITE = table_of(Site)
 
@@ -27,6 +29,8 @@ HELD = "held"
 """Events of what came due in a gap of our own, until it is known whether they are a storm."""
 
 ACKNOWLEDGED = "acknowledged"
+ENDING = frozenset({EventKind.SOS_RAISED, EventKind.DEVICE_CLOCK_SKEW, EventKind.CALENDAR_UNKNOWN})
+"""Kinds of which the service asks, again and again, what has not ended."""
 RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -107,18 +111,24 @@ def raise_notices(
     return len(new)
 
 
-def open_events(connection: Connection, kind: str) -> dict[str, Instant]:
-    """The subjects of a kind whose latest revision is not resolved, with when it became true."""
-    later = EVENT.alias()
-    newest = select(func.max(later.c.revision)).where(
-        later.c.kind == EVENT.c.kind, later.c.subject == EVENT.c.subject
+def open_events(connection: Connection, kind: EventKind) -> list[Mapping[str, Any]]:
+    """The latest revisions of the events of a kind that are not resolved, each with its site's slug
+    as `site`. Raises ValueError for a kind that is not of `ENDING`: of it nobody keeps that."""
+    if kind not in ENDING:
+        raise ValueError(f"which events of {kind} have not ended is not kept")
+    names = ("site", *_COLUMNS)
+    return [dict(zip(names, row, strict=True)) for row in _STILL.all(connection, of=kind.value)]
+
+
+_STILL = Prepared(
+    select(SITE.c.slug, EVENT)
+    .select_from(
+        OPEN.outerjoin(EVENT, EVENT.c.id == OPEN.c.event_row).outerjoin(
+            SITE, SITE.c.id == EVENT.c.site_id
+        )
     )
-    query = select(EVENT.c.subject, EVENT.c.at).where(
-        EVENT.c.kind == kind,
-        EVENT.c.state != EventState.RESOLVED.value,
-        EVENT.c.revision == newest.correlate(EVENT).scalar_subquery(),
-    )
-    return {row.subject: row.at for row in connection.execute(query)}
+    .where(OPEN.c.kind == bindparam("of"))
+)
 
 
 def acknowledge(
@@ -239,6 +249,7 @@ def _write(connection: Connection, revisions: Sequence[tuple[dict[str, Any], str
         values["id"] = number
         values["event_id"] = event_id(values["kind"], values["subject"], values["revision"])
     _RAISE.write(connection, [[values[name] for name in _COLUMNS] for values, _ in revisions])
+    _keep_open(connection, [values for values, _ in revisions if values["kind"] in ENDING])
     _TELL.write(
         connection,
         [
@@ -247,6 +258,28 @@ def _write(connection: Connection, revisions: Sequence[tuple[dict[str, Any], str
             if channel is not None
         ],
     )
+
+
+def _keep_open(connection: Connection, revisions: Iterable[Mapping[str, Any]]) -> None:
+    """Note which of these events have not ended, and which have."""
+    for values in revisions:
+        event = {"kind": values["kind"], "subject": values["subject"]}
+        if values["state"] == EventState.RESOLVED:
+            _ENDED.run(connection, **event)
+        else:
+            _OPENED.run(connection, **event, event_row=values["id"])
+
+
+_FRESH = upsert(OPEN)
+_OPENED = Prepared(
+    _FRESH.on_conflict_do_update(
+        index_elements=["kind", "subject"], set_={"event_row": _FRESH.excluded.event_row}
+    ),
+    columns=("kind", "subject", "event_row"),
+)
+_ENDED = Prepared(
+    delete(OPEN).where(OPEN.c.kind == bindparam("kind"), OPEN.c.subject == bindparam("subject"))
+)
 
 
 def _next_id(connection: Connection) -> int:

@@ -54,8 +54,8 @@ _UNFOLDED = Prepared(
         ENTRY.c.received_at,
         DEVICE.c.protocol,
     )
-    .join(DEVICE, DEVICE.c.id == ENTRY.c.device_id)
-    .where(ENTRY.c.id > _SINCE.scalar_subquery())
+    .outerjoin(DEVICE, DEVICE.c.id == ENTRY.c.device_id)  # never from devices to all of theirs
+    .where(ENTRY.c.id > _SINCE.scalar_subquery(), ENTRY.c.device_id.is_not(None))
     .order_by(ENTRY.c.id)
 )
 _NEWEST = select(func.coalesce(func.max(ENTRY.c.id), 0)).scalar_subquery()

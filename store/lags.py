@@ -108,17 +108,30 @@ _LATELY = (
     & (ARRIVAL.c.before - ARRIVAL.c.after <= LIVE_SPAN)
 )
 _FIRST = select(func.min(ARRIVAL.c.first_entry)).where(_LATELY).scalar_subquery()
-_OF_ENTRIES = (
+_TOLD = (
     select(
         ENTRY.c.device_id,
-        ARRIVAL.c.after,
-        ARRIVAL.c.after - func.max(ENTRY.c.sent),
-        ARRIVAL.c.after - func.min(ENTRY.c.sent),
-        func.count(),
+        ENTRY.c.arrival_id,
+        func.max(ENTRY.c.sent).label("latest"),
+        func.min(ENTRY.c.sent).label("earliest"),
+        func.count().label("messages"),
     )
-    .join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
-    .where(ENTRY.c.id >= _FIRST, ENTRY.c.sent.is_not(None), _LATELY)
-    .group_by(ENTRY.c.device_id, ARRIVAL.c.id)
+    .where(ENTRY.c.id >= _FIRST, ENTRY.c.sent.is_not(None))
+    # an expression: else SQLite goes through all entries that ever were, in the order of a device's
+    .group_by(ENTRY.c.device_id + 0, ENTRY.c.arrival_id)
+    .cte("told")
+    .prefix_with("MATERIALIZED")
+)
+_OF_ENTRIES = (
+    select(
+        _TOLD.c.device_id,
+        ARRIVAL.c.after,
+        ARRIVAL.c.after - _TOLD.c.latest,
+        ARRIVAL.c.after - _TOLD.c.earliest,
+        _TOLD.c.messages,
+    )
+    .select_from(_TOLD.join(ARRIVAL, ARRIVAL.c.id == _TOLD.c.arrival_id))
+    .where(_LATELY)
 )
 _OF_STATUSES = (
     select(

@@ -77,8 +77,8 @@ def waiting(connection: Connection, limit: int) -> list[Waiting]:
             MESSAGE.c.text,
             MESSAGE.c.severity,
         )
-        .join(SITE, SITE.c.id == MESSAGE.c.site_id)
-        .join(DEVICE, DEVICE.c.id == MESSAGE.c.device_id)
+        .outerjoin(SITE, SITE.c.id == MESSAGE.c.site_id)  # never from sites to all of theirs
+        .outerjoin(DEVICE, DEVICE.c.id == MESSAGE.c.device_id)
         .where(MESSAGE.c.told_at.is_(None))
         .order_by(MESSAGE.c.id)
         .limit(limit)

@@ -289,10 +289,13 @@ def remove_unopened(connection: Connection, plan_id: int, now: Instant) -> int:
     see.
     """
     ended = case((VERSION.c.ended_at < now, VERSION.c.ended_at), else_=now)
-    own = select(ended).where(VERSION.c.id == OBLIGATION.c.plan_version_id)
-    unopened = OBLIGATION.c.opens > own.scalar_subquery()
-    mine = (OBLIGATION.c.plan_id == plan_id) & (OBLIGATION.c.revision == 0)
-    return connection.execute(delete(OBLIGATION).where(mine, unopened)).rowcount
+    own = select(ended).where(VERSION.c.id == OBLIGATION.c.plan_version_id).scalar_subquery()
+    first = select(func.min(ended)).where(VERSION.c.plan_id == plan_id).scalar_subquery()
+    site = select(PLAN.c.site_id).where(PLAN.c.id == plan_id).scalar_subquery()
+    unopened = (OBLIGATION.c.opens > own) & (OBLIGATION.c.revision == 0)
+    mine = (OBLIGATION.c.plan_id == plan_id) & unopened
+    there = (OBLIGATION.c.site_id == site) & (OBLIGATION.c.opens > first)  # by the index
+    return connection.execute(delete(OBLIGATION).where(there, mine)).rowcount
 
 
 _WRITE = Prepared(

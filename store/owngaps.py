@@ -48,7 +48,7 @@ _LEAST = RANKS[Severity.MEDIUM]
 _CAME_DUE = text("""
     SELECT obligation.key, obligation.standing
       FROM site
-      JOIN obligation ON obligation.site_id = site.id
+     CROSS JOIN obligation ON obligation.site_id = site.id
            AND obligation.opens > :horizon AND obligation.opens <= :until
      WHERE obligation.due > :since AND obligation.due <= :until
        AND obligation.kind IN ('round', 'gap') AND obligation.standing <> 'pending'

@@ -7,17 +7,17 @@ again) asks the ledger anything.
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from devices.ids import Instant
 from rules.clocks import SKEWED
-from rules.events import EventKind, EventState, Notice
+from rules.events import EventKind, Notice
 from rules.oddities import clock_right, clock_wrong
-from store.tables import Device, DeviceState, EventRow, Site, table_of
+from store.events import open_events
+from store.tables import Device, DeviceState, Site, table_of
 
 DEVICE = table_of(Device)
 STATE = table_of(DeviceState)
-EVENT = table_of(EventRow)
 SITE = table_of(Site)
 
 
@@ -70,29 +70,11 @@ class SkewBook:
 
 
 def _still_open(connection: Connection) -> Iterable[tuple[int, dict[str, Any]]]:
-    later = EVENT.alias()
-    newest = (
-        select(func.max(later.c.revision))
-        .where(later.c.kind == EVENT.c.kind, later.c.subject == EVENT.c.subject)
-        .correlate(EVENT)
-        .scalar_subquery()
-    )
-    query = (
-        select(EVENT.c.subject, EVENT.c.at, EVENT.c.data, SITE.c.slug.label("site"))
-        .outerjoin(SITE, SITE.c.id == EVENT.c.site_id)
-        .where(
-            EVENT.c.kind == EventKind.DEVICE_CLOCK_SKEW.value,
-            EVENT.c.state != EventState.RESOLVED.value,
-            EVENT.c.revision == newest,
-        )
-    )
-    found = connection.execute(query).all()
-    slugs = {row.data["device"] for row in found}
+    found = open_events(connection, EventKind.DEVICE_CLOCK_SKEW)
+    slugs = {event["data"]["device"] for event in found}
     named = select(DEVICE.c.slug, DEVICE.c.id).where(DEVICE.c.slug.in_(slugs))
     ids = {row.slug: row.id for row in connection.execute(named)} if slugs else {}
-    for row in found:
-        data = {name: row.data[name] for name in ("device", "skew_ms")}
-        yield (
-            ids[row.data["device"]],
-            {"site": row.site, "subject": row.subject, "at": row.at, "data": data},
-        )
+    for event in found:
+        data = {name: event["data"][name] for name in ("device", "skew_ms")}
+        told = {name: event[name] for name in ("site", "subject", "at")}
+        yield ids[data["device"]], {**told, "data": data}

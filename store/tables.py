@@ -69,6 +69,7 @@ class Outage(SQLModel, table=True):
     """A span in which this service, its broker or its own clock could not be relied on."""
 
     __tablename__ = "outage"
+    __table_args__ = (Index("outage_until", "until"),)
     id: int | None = Field(default=None, primary_key=True)
     what: str  # `service`, `broker`, `clock`
     since: int = _big()
@@ -236,6 +237,7 @@ class DevicePlace(SQLModel, table=True):
 
     __tablename__ = "device_place"
     __table_args__ = (
+        Index("device_place_device", "device_id"),
         Index("device_place_current", "device_id", unique=True, sqlite_where=text("until IS NULL")),
     )
     id: int | None = Field(default=None, primary_key=True)
@@ -291,6 +293,10 @@ class Arrival(SQLModel, table=True):
     """The span between two markers in which messages arrived; `before` is open until the next."""
 
     __tablename__ = "arrival"
+    __table_args__ = (
+        Index("arrival_after", "after"),
+        Index("arrival_open", "id", sqlite_where=text("before IS NULL")),
+    )
     id: int | None = Field(default=None, primary_key=True)
     after: int = _big()
     before: int | None = _big(nullable=True)
@@ -308,6 +314,7 @@ class Entry(SQLModel, table=True):
     __table_args__ = (
         Index("entry_identity", "device_id", "epoch", "seq", unique=True),
         Index("entry_site_at", "site_id", "at"),
+        Index("entry_sos", "device_id", "epoch", "seq", sqlite_where=text("kind = 3")),
     )
     id: int | None = Field(default=None, primary_key=True)
     kind: int  # store.entries.EntryKind
@@ -510,7 +517,13 @@ class Quarantine(SQLModel, table=True):
 
     __tablename__ = "quarantine"
     __table_args__ = (
-        Index("quarantine_identity", "device", "epoch", "seq"),
+        Index(
+            "quarantine_identity",
+            "device",
+            "epoch",
+            "seq",
+            sqlite_where=text("seq IS NOT NULL"),
+        ),
         Index("quarantine_hash", "sha256"),
         Index("quarantine_bucket_day", "bucket", "day"),
         Index("quarantine_asked", "id", sqlite_where=text("state = 'asked'")),
@@ -682,6 +695,16 @@ class EventRow(SQLModel, table=True):
     data: Any = _json()
 
 
+class OpenEvent(SQLModel, table=True):
+    """The revision that holds of an event that has not ended: nobody has to look through all that
+    ever were. Of the kinds of `store.events.ENDING` alone."""
+
+    __tablename__ = "open_event"
+    kind: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    event_row: int = Field(foreign_key="event.id")
+
+
 class Outbox(SQLModel, table=True):
     """Events still to be told on a channel. A row goes when the channel has taken it."""
 
@@ -697,6 +720,10 @@ class Hazard(SQLModel, table=True):
     """A case, folded from its report and the steps told of it (`hazard_step`)."""
 
     __tablename__ = "hazard"
+    __table_args__ = (
+        Index("hazard_changed", "changed"),
+        Index("hazard_open", "site_id", sqlite_where=text("closed_at IS NULL")),
+    )
     id: str = Field(primary_key=True)  # device/epoch/seq of the report
     site_id: int
     reported_at: int = _big()

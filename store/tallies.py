@@ -22,7 +22,7 @@ QUARANTINE = table_of(Quarantine)
 _ROUNDS = text("""
     SELECT site.slug, obligation.standing, count(*)
       FROM site
-      JOIN obligation ON obligation.site_id = site.id
+     CROSS JOIN obligation ON obligation.site_id = site.id
            AND opens >= :dawn AND opens <= :now
      WHERE site.timezone = :zone AND obligation.kind = 'round'
      GROUP BY site.slug, obligation.standing
@@ -30,7 +30,7 @@ _ROUNDS = text("""
 _CHECKINS = text("""
     SELECT count(*)
       FROM site
-      JOIN entry ON entry.site_id = site.id AND entry.at >= :dawn AND entry.at <= :now
+     CROSS JOIN entry ON entry.site_id = site.id AND entry.at >= :dawn AND entry.at <= :now
      WHERE site.timezone = :zone AND entry.kind = 1
 """)
 _OPEN = text("""

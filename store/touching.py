@@ -6,7 +6,13 @@ What is touched is only woken; the deadline watch derives the verdict from the f
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from devices.ids import Instant
-from store.obligations import LONGEST_EARLY_MS, LONGEST_MS, LONGEST_QUOTA_MS, OBLIGATION
+from store.obligations import (
+    CHECKPOINT,
+    LONGEST_EARLY_MS,
+    LONGEST_MS,
+    LONGEST_QUOTA_MS,
+    OBLIGATION,
+)
 from store.prepared import Prepared
 
 _LOOK_BACK = (
@@ -92,12 +98,26 @@ def hurry(connection: Connection, wake: Instant, now: Instant) -> int:
 
 def judged_until(connection: Connection) -> dict[int, Instant]:
     """For each site the latest due instant that was judged: a read after it can amend nothing."""
-    query = (
-        select(OBLIGATION.c.site_id, func.max(OBLIGATION.c.due))
-        .where(OBLIGATION.c.revision > 0)
-        .group_by(OBLIGATION.c.site_id)
-    )
-    return {site_id: due for site_id, due in connection.execute(query).all()}  # noqa: C416
+    found = connection.execute(_JUDGED, {"longest": LONGEST_MS, "quota": LONGEST_QUOTA_MS})
+    return {site_id: max(due, quota or 0) for site_id, due, quota in found if due is not None}
+
+
+# From a site's last judged one back as far as one may reach beyond it, not through all of them.
+_JUDGED = text("""
+    WITH latest AS MATERIALIZED (
+        SELECT site.id AS site, (
+            SELECT opens FROM obligation WHERE site_id = site.id AND revision > 0
+             ORDER BY opens DESC LIMIT 1) AS opens
+          FROM site)
+    SELECT site,
+           (SELECT max(due) FROM obligation
+             WHERE site_id = site AND revision > 0
+               AND opens > latest.opens - :longest),
+           (SELECT max(due) FROM obligation
+             WHERE site_id = site AND revision > 0 AND kind = 'quota'
+               AND opens > latest.opens - :quota)
+      FROM latest
+""")
 
 
 def is_alarmed(connection: Connection, checkpoint_id: int) -> bool:
@@ -115,9 +135,10 @@ def alarmed(connection: Connection) -> set[int]:
 def overrun_until(connection: Connection) -> dict[int, Instant]:
     """For each checkpoint the latest end of a stretch that outlived its window: a visit after it
     ended none of them sooner."""
-    query = (
-        select(OBLIGATION.c.checkpoint_id, func.max(OBLIGATION.c.overran))
-        .where(OBLIGATION.c.overran.is_not(None))
-        .group_by(OBLIGATION.c.checkpoint_id)
+    last = (
+        select(func.max(OBLIGATION.c.overran))
+        .where(OBLIGATION.c.checkpoint_id == CHECKPOINT.c.id, OBLIGATION.c.overran.is_not(None))
+        .scalar_subquery()
     )
-    return {checkpoint: end for checkpoint, end in connection.execute(query).all()}  # noqa: C416
+    found = connection.execute(select(CHECKPOINT.c.id, last))
+    return {checkpoint: end for checkpoint, end in found if end is not None}

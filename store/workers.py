@@ -2,10 +2,11 @@
 
 import uuid
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
+from store.prepared import Prepared
 from store.tables import LedgerIdentity, Outage, Worker, table_of
 
 WORKER = table_of(Worker)
@@ -67,10 +68,15 @@ def end_outage(connection: Connection, what: str, until: Instant) -> Instant | N
 
 def sure_from(connection: Connection, now: Instant) -> Instant:
     """Since when we could hear: before it no silence of a device counts. `now` while we cannot."""
-    row = connection.execute(
-        select(func.max(func.coalesce(OUTAGE.c.until, now))).where(OUTAGE.c.since <= now)
-    ).scalar()
-    return min(Instant(row or 0), now)
+    if _LASTING.first(connection, now=now) is not None:
+        return now
+    ended = _LAST_END.first(connection, now=now)
+    return min(Instant(ended[0] if ended else 0), now)
+
+
+_BEGUN = select(OUTAGE.c.until).where(OUTAGE.c.since <= bindparam("now")).limit(1)
+_LASTING = Prepared(_BEGUN.where(OUTAGE.c.until.is_(None)))
+_LAST_END = Prepared(_BEGUN.where(OUTAGE.c.until.is_not(None)).order_by(OUTAGE.c.until.desc()))
 
 
 def heard_until(connection: Connection, now: Instant) -> Instant:

@@ -22,7 +22,7 @@ _ROUNDS = text("""
            count(*) FILTER (WHERE standing = 'missed' AND opens >= :dawn) AS missed_today,
            count(*) FILTER (WHERE standing = 'completed' AND opens >= :dawn) AS completed_today
       FROM site
-      JOIN obligation ON obligation.site_id = site.id
+     CROSS JOIN obligation ON obligation.site_id = site.id
            AND opens > :horizon AND opens <= :now
      WHERE site.timezone = :timezone AND obligation.kind = 'round'
      GROUP BY site.slug
@@ -35,12 +35,10 @@ _HAZARDS = text("""
 """)
 _SOS = text("""
     SELECT site.slug AS site, count(*) AS sos
-      FROM event JOIN site ON site.id = event.site_id
-     WHERE event.kind = 'sos.raised' AND event.state <> 'resolved'
-       AND NOT EXISTS (SELECT 1 FROM event later
-                        WHERE later.kind = event.kind AND later.subject = event.subject
-                          AND later.revision > event.revision)
-     GROUP BY site.slug
+      FROM open_event
+      JOIN event ON event.id = open_event.event_row
+      JOIN site ON site.id = event.site_id
+     WHERE open_event.kind = 'sos.raised' GROUP BY site.slug
 """)
 _DEVICES = text("""
     SELECT site.slug AS site,

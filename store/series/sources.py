@@ -1,8 +1,9 @@
 """What the series is fed from: each source a query by an ascending key, and the line of a row.
 
-A source is read in pages from where its cursor stands. Verdicts and events
-are written as their latest revision says, whichever revision the page met: an old page written
-again can then never put an old verdict over a new one.
+A source is read in pages from where its cursor stands; by CROSS JOIN SQLite goes from the page to
+what it names, whatever its statistics say. Verdicts and events are written as their latest revision
+says, whichever revision the page met: an old page written again can then never put an old verdict
+over a new one.
 """
 
 from collections.abc import Callable, Sequence
@@ -119,8 +120,8 @@ _CHECKINS = text(f"""
            checkpoint.proof AS asked, tap.proof, {REPLAYED_SQL} AS replayed,
            arrival.after AS arrived_after, correction.how
       FROM entry
-      JOIN site ON site.id = entry.site_id
-      JOIN device ON device.id = entry.device_id
+     CROSS JOIN site ON site.id = entry.site_id
+     CROSS JOIN device ON device.id = entry.device_id
       LEFT JOIN checkpoint ON checkpoint.id = entry.checkpoint_id
       LEFT JOIN person ON person.id = entry.person_id
       LEFT JOIN arrival ON arrival.id = entry.arrival_id
@@ -208,8 +209,8 @@ _ROUNDS = text("""
            obligation.expected, obligation.visited, latest.standing, latest.revision,
            obligation.scored, json_array_length(latest.late) AS late
       FROM verdict met
-      JOIN obligation ON obligation.id = met.obligation_id
-      JOIN verdict latest ON latest.obligation_id = obligation.id
+     CROSS JOIN obligation ON obligation.id = met.obligation_id
+     CROSS JOIN verdict latest ON latest.obligation_id = obligation.id
            AND latest.revision = (SELECT max(revision) FROM verdict every
                                    WHERE every.obligation_id = obligation.id)
       JOIN site ON site.id = obligation.site_id
@@ -243,10 +244,10 @@ _EVENTS = text("""
     SELECT met.id AS position, site.slug AS site, met.kind, met.subject, earliest.at,
            latest.event_id, latest.severity, latest.state, latest.revision
       FROM event met
-      JOIN event latest ON latest.kind = met.kind AND latest.subject = met.subject
+     CROSS JOIN event latest ON latest.kind = met.kind AND latest.subject = met.subject
            AND latest.revision = (SELECT max(revision) FROM event every
                                    WHERE every.kind = met.kind AND every.subject = met.subject)
-      JOIN event earliest ON earliest.kind = met.kind AND earliest.subject = met.subject
+     CROSS JOIN event earliest ON earliest.kind = met.kind AND earliest.subject = met.subject
            AND earliest.revision = (SELECT min(revision) FROM event every
                                      WHERE every.kind = met.kind AND every.subject = met.subject)
       LEFT JOIN site ON site.id = earliest.site_id

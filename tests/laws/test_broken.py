@@ -84,8 +84,8 @@ SERVICE: Sequence[Break] = (
     (
         checks.EVENT_TIME,
         "store.obligations",
-        "unopened = OBLIGATION.c.opens >",
-        "unopened = OBLIGATION.c.due >",
+        "VERSION.c.ended_at), else_=now)",
+        "VERSION.c.ended_at), else_=0)",
     ),
     # The verdict before is gone when the next one is written.
     (

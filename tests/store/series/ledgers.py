@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlmodel import SQLModel
 
 from store import tables
@@ -140,8 +140,8 @@ class Ledger:
     def event(
         self, kind: str, subject: str, *, at: int, state: str = "open", site: int | None = 1
     ) -> None:
-        """The next revision of an event."""
-        table = tables.table_of(tables.EventRow)
+        """The next revision of an event, and whether it has ended."""
+        table, still = tables.table_of(tables.EventRow), tables.table_of(tables.OpenEvent)
         with writing(self.engine) as connection:
             known = select(func.count()).where(table.c.kind == kind, table.c.subject == subject)
             revision = connection.execute(known).scalar_one() + 1
@@ -160,6 +160,11 @@ class Ledger:
                 message={"zh": "有事", "en": "something"},
                 data={},
             )
+            same = (still.c.kind == kind) & (still.c.subject == subject)
+            connection.execute(delete(still).where(same))
+            if state != "resolved":
+                row = connection.execute(select(func.max(table.c.id))).scalar_one()
+                _add(connection, tables.OpenEvent, kind=kind, subject=subject, event_row=row)
 
     def hazard(self, id_: str, *, reported_at: int, site: int = 1, **values: Any) -> None:
         """A hazard, or its next revision."""

@@ -131,10 +131,15 @@ def too_far(one: Place, other: Place, took: int) -> float | None:
 
 def _pace(reads: Sequence[Seen], ground: Ground) -> Iterator[Mark]:
     found: list[tuple[Seen, Seen, Why, dict[str, int]]] = []
+    paced = [
+        (owed, owed.terms.min_gap)
+        for owed in ground.rounds
+        if isinstance(owed.terms, Round) and owed.terms.min_gap > 0
+    ]
     for earlier, later in _successive(reads):
         soon = None
         if earlier.checkpoint != later.checkpoint:
-            soon = _too_soon(earlier, later, ground)
+            soon = _too_soon(earlier, later, paced, ground.places)
         if soon is not None:
             found.append((later, earlier, *soon))
     found.sort(key=lambda row: (row[0].identity, row[2] is not Why.TIME, row[1].identity))
@@ -156,18 +161,23 @@ def _successive(reads: Sequence[Seen]) -> Iterator[tuple[Seen, Seen]]:
         yield from pairwise(chain)
 
 
-def _too_soon(earlier: Seen, later: Seen, ground: Ground) -> tuple[Why, dict[str, int]] | None:
+def _too_soon(
+    earlier: Seen,
+    later: Seen,
+    paced: Iterable[tuple[Obligation, int]],
+    places: Mapping[str, Place],
+) -> tuple[Why, dict[str, int]] | None:
     took = later.at - earlier.at
     gaps = [
-        owed.terms.min_gap
-        for owed in ground.rounds
-        if isinstance(owed.terms, Round)
+        gap
+        for owed, gap in paced
+        if took < gap
         and owed.opens - owed.early <= later.at < owed.due
         and {earlier.checkpoint, later.checkpoint} <= set(owed.expected)
     ]
-    if took < max(gaps, default=0):
+    if gaps:
         return Why.TIME, {"least_ms": max(gaps)}
-    one, other = ground.places.get(earlier.checkpoint), ground.places.get(later.checkpoint)
+    one, other = places.get(earlier.checkpoint), places.get(later.checkpoint)
     if one is None or other is None or (way := too_far(one, other, took)) is None:
         return None
     return Why.SPEED, {"metres": round(way)}

@@ -81,10 +81,13 @@ class Markers:
         while True:
             now = self._clock.now()
             payload = codec.encode_clock(ClockTick(now=now))
-            self.out.sent(now, self._source.publish(self._topic, payload, qos=1))
+            self.out.sent(now, self._mark(payload))
             with suppress(TimeoutError):
                 async with asyncio.timeout((EVERY_MS - now % EVERY_MS) / 1_000):
                     await self._falls_due(now)
+
+    def _mark(self, payload: bytes) -> Sending:
+        return self._source.publish(self._topic, payload, qos=1, overtaking=True)
 
     async def _falls_due(self, marked: Instant) -> None:
         """Until something is due that the marker of `marked` does not tell of.

@@ -75,8 +75,9 @@ class Outbox:
         pending = await self._ledger.read(lambda c: events.pending(c, events.MQTT, PAGE, now, gone))
         if not pending:
             return False
+        publish = self._source.publish
         sendings = [
-            (item.outbox_id, self._source.publish(*_publication(item.event), qos=1))
+            (item.outbox_id, publish(*_publication(item.event), qos=1, overtaking=True))
             for item in pending
         ]
         went = await taken(sendings, TAKEN_WITHIN_S)

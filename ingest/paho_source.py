@@ -30,7 +30,7 @@ RENEW_S = 1.0
 
 
 class PahoSource:
-    """All sessions of one instance, and a connection of its own for what it sends."""
+    """All sessions of one instance, and connections of their own for what it sends."""
 
     def __init__(
         self,
@@ -57,12 +57,14 @@ class PahoSource:
             for session in sorted(sessions, key=lambda session: not session.overtaking)
         ]
         self._out = _Sender(broker, f"{instance}-out", self._loop, self._changed)
+        self._first = _Sender(broker, f"{instance}-first", self._loop, self._changed)
+        self._senders = (self._first, self._out)
+        self._ends: tuple[_Link | _Sender, ...] = (*self._links, *self._senders)
         self._by_session = {link.session.name: link for link in self._links}
 
     async def start(self) -> None:
-        for link in self._links:
-            link.start()
-        self._out.start()
+        for end in self._ends:
+            end.start()
 
     async def take(self, limit: int) -> Sequence[Delivery]:
         return await self._queues.take(limit)
@@ -74,8 +76,17 @@ class PahoSource:
     def subscribe(self, session: str, filters: Iterable[str], *, gone: Iterable[str] = ()) -> None:
         self._by_session[session].subscribe(tuple(filters), tuple(gone))
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> Sent:
-        return self._out.publish(topic, payload, qos, retain)
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool = False,
+        overtaking: bool = False,
+    ) -> Sent:
+        sender = self._first if overtaking else self._out
+        return sender.publish(topic, payload, qos, retain)
 
     async def pause(self) -> None:
         for link in self._links:
@@ -87,16 +98,15 @@ class PahoSource:
 
     @property
     def can_publish(self) -> bool:
-        return self._out.ready
+        return all(sender.ready for sender in self._senders)
 
     @property
     def connected(self) -> bool:
-        return all(link.ready for link in self._links) and self._out.ready
+        return all(link.ready for link in self._links) and self.can_publish
 
     async def stop(self) -> None:
-        for link in self._links:
-            await asyncio.to_thread(link.hang_up)
-        await asyncio.to_thread(self._out.hang_up)
+        for end in self._ends:
+            await asyncio.to_thread(end.hang_up)
 
     def _forgotten(self, on_fresh: Callable[[str], None], session: str) -> None:
         self._loop.call_soon_threadsafe(lambda: on_fresh(session))
@@ -308,7 +318,7 @@ class _Link:
 
 
 class _Sender:
-    """The connection for what the service says. Nothing waits in it: the outbox sends again.
+    """A connection for what the service says. Nothing waits in it: the outbox sends again.
 
     Each connection has a client of its own: paho would send what was under way once more, and a
     marker that comes late tells a lie about everything that came before it.

@@ -103,8 +103,20 @@ class Source(Protocol):
         not must stand in `gone`. What the broker refuses is logged; the rest is read.
         """
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> "Sending":
-        """Send something; the answer says when the broker has it."""
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool = False,
+        overtaking: bool = False,
+    ) -> "Sending":
+        """Send something; the answer says when the broker has it.
+
+        `overtaking`: by a connection for such alone. A busy broker reads each connection packet by
+        packet, in turns with all devices', so that what lies behind a hundred receipts comes late.
+        """
 
     async def pause(self) -> None:
         """Hang up, so that nothing more is received, until `resume`."""

@@ -26,7 +26,7 @@ PACKET_IDS = 65_535
 
 
 class WireSource:
-    """All sessions of one instance, and a connection of its own for what it sends."""
+    """All sessions of one instance, and connections of their own for what it sends."""
 
     def __init__(
         self,
@@ -45,10 +45,13 @@ class WireSource:
             for session in sorted(sessions, key=lambda session: not session.overtaking)
         }
         self._out = _Sender(broker, f"{instance}-out", self._changed)
+        self._first = _Sender(broker, f"{instance}-first", self._changed)
+        self._senders = (self._first, self._out)
 
     async def start(self) -> None:
         await self.resume()
-        self._out.line.start()
+        for sender in self._senders:
+            sender.line.start()
 
     async def take(self, limit: int) -> Sequence[Delivery]:
         await self._some.wait()
@@ -69,8 +72,17 @@ class WireSource:
     def subscribe(self, session: str, filters: Iterable[str], *, gone: Iterable[str] = ()) -> None:
         self._links[session].subscribe(tuple(filters), tuple(gone))
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> Sent:
-        return self._out.publish(topic, payload, qos, retain)
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool = False,
+        overtaking: bool = False,
+    ) -> Sent:
+        sender = self._first if overtaking else self._out
+        return sender.publish(topic, payload, qos, retain)
 
     async def pause(self) -> None:
         await asyncio.gather(*(link.line.hang_up() for link in self._links.values()))
@@ -81,15 +93,15 @@ class WireSource:
 
     @property
     def can_publish(self) -> bool:
-        return self._out.ready
+        return all(sender.ready for sender in self._senders)
 
     @property
     def connected(self) -> bool:
-        return self._out.ready and all(link.ready for link in self._links.values())
+        return self.can_publish and all(link.ready for link in self._links.values())
 
     async def stop(self) -> None:
         await self.pause()
-        await self._out.line.hang_up()
+        await asyncio.gather(*(sender.line.hang_up() for sender in self._senders))
 
     def _changed(self) -> None:
         if self.connected is not self._was_connected:
@@ -216,7 +228,7 @@ class _Link:
 
 
 class _Sender:
-    """The line for what the service says. Nothing waits here for the next connection: the outbox
+    """A line for what the service says. Nothing waits here for the next connection: the outbox
     sends again, and a marker that comes late tells a lie about everything that came before it.
     """
 

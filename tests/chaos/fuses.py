@@ -61,8 +61,8 @@ class FusedSource:
         self._fuse.passes(Point.BEFORE_ACKS)
         self._inner.acknowledge(deliveries)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> Any:
-        sending = self._inner.publish(topic, payload, qos=qos, retain=retain)
+    def publish(self, topic: str, payload: bytes, **how: Any) -> Any:
+        sending = self._inner.publish(topic, payload, **how)
         return _FusedSending(sending, self._fuse) if "/events/" in topic else sending
 
     def __getattr__(self, name: str) -> Any:

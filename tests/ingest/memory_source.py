@@ -177,7 +177,15 @@ class MemorySource:
     def can_publish(self) -> bool:
         return self._up and not self._broker.refusing
 
-    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> _Sent:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool = False,
+        overtaking: bool = False,
+    ) -> _Sent:
         if not self.can_publish:
             return _Sent(False)
         self._broker.published.append((topic, payload))

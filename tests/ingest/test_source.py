@@ -13,6 +13,7 @@ from ingest.source import MAIN, Broker, Session, Source
 from ingest.sources import SOURCES
 from store.addresses import MqttAddress
 from store.settings import MqttSource
+from tests.clients import Client
 from tests.ingest.memory_source import MemoryBroker, MemorySource
 from tests.servers import Server, mosquitto
 from tests.wire import Wire
@@ -25,6 +26,7 @@ SESSIONS = (
 CHECKIN, SOS = "patrol/v1/s/d/up/checkin", "patrol/v1/s/d/up/sos"
 FOREIGN, STRANGE = "tele/reader/SENSOR", "zigbee2mqtt/hall/button"
 WITHIN_S = 20.0
+MANY = 5_000
 
 
 def left_by(earlier_run: bool) -> tuple[Session, ...]:
@@ -290,6 +292,21 @@ async def test_what_is_published_comes_round(world):
         sending = source.publish(CHECKIN, b"to myself", qos=1)
         assert await sending.done(WITHIN_S)
         assert bodies(await taken(source, 1)) == [b"to myself"]
+
+
+@pytest.mark.parametrize("world", on_mosquitto, indirect=True)
+async def test_what_overtakes_does_not_wait_behind_receipts(world):
+    """However much was said before it: a marker that waits with receipts tells a lie about all that
+    arrived meanwhile."""
+    ear, marker = Client(world.server.port), ("patrol/v1/s/d/down/rounds", b"a marker")
+    ear.subscribe("patrol/v1/+/+/down/+")
+    async with running(world) as source:
+        for _ in range(MANY):
+            source.publish("patrol/v1/s/d/down/receipt", b"a receipt", qos=0)
+        source.publish(*marker, qos=1, overtaking=True)
+        assert await asyncio.to_thread(ear.until, lambda: marker in ear.inbox)
+    assert ear.inbox.index(marker) < MANY / 2
+    ear.close()
 
 
 async def reading(source: Source, world: World, topic: str) -> None:

@@ -7,11 +7,11 @@ later by the clock alone, and the verdict says so.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 
 import structlog
-from msgspec import structs
+from msgspec import Struct, structs
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -277,6 +277,7 @@ class Watch:
         odd = rule.unproven(promise, reads, siblings)
         return _Look(
             row=row,
+            site=promise.site,
             verdict=verdict,
             flip=flip,
             told=() if flip is None else _told(flip, facts.plan, reads),
@@ -298,15 +299,16 @@ class Watch:
                 self._judged.saw(connection, look.row, look.verdict)
                 notices += look.told
             notices += look.late
-        return raise_notices(connection, notices, now, self._channel)
+        sites = {look.site: look.row.site_id for look in looks}
+        return raise_notices(connection, notices, now, self._channel, sites)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
+class _Look(Struct, frozen=True, kw_only=True):
     """What came of looking at an obligation. `told`: of the change; `late`: of reads that came
     after due, whose time nobody can vouch for."""
 
     row: ObligationRow
+    site: str
     verdict: Verdict
     flip: Flip | None
     told: Sequence[Notice]

@@ -7,6 +7,7 @@ two writers unable to tell the same change twice.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, delete, func, select
@@ -74,29 +75,35 @@ _TELL = Inserts(OUTBOX, ("channel", "rank", "event_row"))
 
 
 def raise_notices(
-    connection: Connection, notices: Iterable[Notice], now: Instant, channel: str = MQTT
+    connection: Connection,
+    notices: Iterable[Notice],
+    now: Instant,
+    channel: str = MQTT,
+    sites: Mapping[str, int] = MappingProxyType({}),
 ) -> int:
     """Write each notice that says something new as the next revision of its event.
 
-    Returns how many were written. A notice that says what its event already says is nothing new;
-    one that opens an acknowledged event again leaves it acknowledged.
+    `sites`: ids that the caller knows. Returns how many were written. A notice that says what its
+    event already says is nothing new; one that opens an acknowledged event again leaves it
+    acknowledged.
     """
     page = list(notices)
     if not page:
         return 0
-    latest = _latest(connection, {(notice.kind.value, notice.subject) for notice in page})
-    sites = _site_ids(connection, {notice.site for notice in page if notice.site is not None})
+    named = [(notice.kind.value, notice.subject) for notice in page]
+    latest = _latest(connection, set(named))
+    asked = {notice.site for notice in page if notice.site is not None} - sites.keys()
+    known = {**sites, **_site_ids(connection, asked)} if asked else sites
     new: list[tuple[dict[str, Any], str | None]] = []
-    for notice in page:
-        event = (notice.kind.value, notice.subject)
+    for event, notice in zip(named, page, strict=True):
         last = latest.get(event)
         state, data = _next_state(last, notice), _next_data(last, notice)
         if last is not None and (state, data) == (last["state"], last["data"]):
             continue
         revision: dict[str, Any] = {
-            "kind": notice.kind.value,
+            "kind": event[0],
             "severity": notice.severity.value,
-            "site_id": None if notice.site is None else sites[notice.site],
+            "site_id": None if notice.site is None else known[notice.site],
             "subject": notice.subject,
             "at": notice.at,
             "raised_at": now,

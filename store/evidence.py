@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Integer, bindparam, func, select, tuple_
 
 from devices.ids import Identity, Instant, identity_of
+from devices.proofs import Proof
 from rules.clocks import right
 from rules.promises import ByTag, Decision, Do, Gap, Obligation, Quota, Read, Round, Trust
 from store.decisions import of_read
@@ -309,7 +310,7 @@ def _read(connection: Connection, row: Sequence[Any], due: Instant, rounds: Roun
         cut_off=late and not anything_arrived(connection, device_id, at, due),
         decision=of_read(connection, entry_id, identity) if late else None,
         by_tag=by_tag,
-        proof=proof_of(proof, replayed),
+        proof=Proof.BARE if proof is None else proof_of(proof, replayed),
     )
 
 

@@ -5,8 +5,8 @@ each obligation would cost ten times as much as its answer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from devices.ids import Instant
@@ -21,8 +21,7 @@ from store.spans import excuses_of
 from store.verdicts import last_verdicts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """What one obligation is judged by. `decision`: of a person, about it or its span of time."""
 
     promise: Promise

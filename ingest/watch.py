@@ -145,9 +145,10 @@ class Watch:
             if self._paused or self._known is None:
                 continue
             known = self._known
-            await self._judge(known, waited=False)
-            if self._gap is not None and self._is_over(self._gap, known):
-                await self._close(self._gap, known)
+            if known <= self._clock.now():  # else by a clock that was set back since
+                await self._judge(known, waited=False)
+                if self._gap is not None and self._is_over(self._gap, known):
+                    await self._close(self._gap, known)
             if self._given_up():
                 await self._judge(self._clock.now() - GIVE_UP_MS, waited=True)
 

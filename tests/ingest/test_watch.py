@@ -97,6 +97,21 @@ async def test_without_a_marker_it_judges_a_minute_later_and_says_so(bench, ledg
     assert [waited for _, waited in verdicts(bench)] == [True]
 
 
+async def test_a_marker_of_before_our_clock_was_set_back_judges_nothing(bench, ledger):
+    """What falls due in an hour that comes again is judged by a marker of the clock that holds."""
+    opens = now_ms()
+    owe(bench.ledger.engine, opens, opens + MINUTE)
+    clock = Clocked()
+    watch = a_watch(bench, ledger, clock)
+    watch.advance(opens + 60 * MINUTE)
+    await turn(watch)
+    assert verdicts(bench) == []
+    clock.ahead = 2 * MINUTE
+    watch.set_back(opens + MINUTE)
+    await turn(watch)
+    assert [waited for _, waited in verdicts(bench)] == [False]
+
+
 async def test_ticks_are_waited_for_as_long_as_it_takes(bench, ledger):
     """By a simulator's clock nothing is given up: now stands still until the next tick is
     committed."""

@@ -2,6 +2,7 @@
 Mosquitto."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -301,9 +302,12 @@ async def test_what_overtakes_does_not_wait_behind_receipts(world):
     ear, marker = Client(world.server.port), ("patrol/v1/s/d/down/rounds", b"a marker")
     ear.subscribe("patrol/v1/+/+/down/+")
     async with running(world) as source:
+        world.server.process.send_signal(signal.SIGSTOP)  # busy: it reads what waits, in turns
         for _ in range(MANY):
             source.publish("patrol/v1/s/d/down/receipt", b"a receipt", qos=0)
         source.publish(*marker, qos=1, overtaking=True)
+        await asyncio.sleep(0.2)  # what was said leaves within a turn of the loop
+        world.server.process.send_signal(signal.SIGCONT)
         assert await asyncio.to_thread(ear.until, lambda: marker in ear.inbox)
     assert ear.inbox.index(marker) < MANY / 2
     ear.close()

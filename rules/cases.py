@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from devices.ids import Instant
+from devices.ids import Identity, Instant
 from devices.messages import Grade, HazardAction
 
 
@@ -96,16 +96,17 @@ class Case:
 
 
 def fold(report: Step, steps: Iterable[Step]) -> Case:
-    """The case of `report` after all `steps`, taken in the order of (at, identity).
+    """The case of `report` after all `steps`, taken in the order of (at, device, epoch, seq).
 
-    The report comes first whatever its clock says. Grade and category are those last stated by
-    the report or an applied step; a hazard without a grade is `general`.
+    Of what a device did in one instant of its clock, the lower `seq` came first. The report comes
+    first whatever its clock says. Grade and category are those last stated by the report or an
+    applied step; a hazard without a grade is `general`.
     """
     others = {step.identity: step for step in steps if step.identity != report.identity}
     state, grade, category = CaseState.REPORTED, report.grade, report.category
     taken: list[Taken] = []
     refused: list[Refused] = []
-    for step in sorted(others.values(), key=lambda step: (step.at, step.identity)):
+    for step in sorted(others.values(), key=_order):
         following = STEPS.get((state, step.action))
         if following is None:
             refused.append(Refused(step=step, state=state))
@@ -124,3 +125,7 @@ def fold(report: Step, steps: Iterable[Step]) -> Case:
         taken=tuple(taken),
         refused=tuple(refused),
     )
+
+
+def _order(step: Step) -> tuple[Instant, Identity]:
+    return step.at, Identity.parse(step.identity)

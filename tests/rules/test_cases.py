@@ -96,6 +96,7 @@ def test_a_case_is_a_function_of_the_set_of_steps(
 
 
 def test_steps_of_one_instant_have_an_order() -> None:
-    """Steps dated alike are taken by identity, whatever order they come in."""
-    steps = [step(2, A, at=5), step(3, R, at=5), step(4, V, at=5)]
+    """Steps dated alike are taken in the order in which their device counted them, whatever order
+    they come in: 10 is after 9."""
+    steps = [step(8, A, at=5), step(9, R, at=5), step(10, V, at=5)]
     assert {fold(REPORT, order).state for order in permutations(steps)} == {CaseState.CLOSED}

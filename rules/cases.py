@@ -35,7 +35,8 @@ class CaseState(StrEnum):
 STEPS: Mapping[tuple[CaseState, HazardAction], CaseState] = {
     (CaseState.REPORTED, HazardAction.ACCEPT): CaseState.ACCEPTED,
     (CaseState.REPORTED, HazardAction.PROGRESS): CaseState.IN_PROGRESS,
-    # A general hazard can be put right at once (domain: 一般隐患).
+    # Whoever sets to work has taken it on, whether told or not, a major hazard too: a handheld may
+    # lose a step. What closes it is that somebody finds it put right, and no grade goes past that.
     (CaseState.REPORTED, HazardAction.RESOLVED): CaseState.RESOLVED,
     (CaseState.REPORTED, HazardAction.REJECTED): CaseState.REJECTED,
     (CaseState.ACCEPTED, HazardAction.PROGRESS): CaseState.IN_PROGRESS,

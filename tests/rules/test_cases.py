@@ -63,6 +63,17 @@ def test_the_table_ends_where_nobody_has_to_act() -> None:
     assert {state for state, _ in STEPS} == set(CaseState) - ended
 
 
+@pytest.mark.parametrize("grade", list(Grade))
+def test_no_grade_is_closed_before_it_is_verified(grade: Grade) -> None:
+    """A step that was not told holds no hazard open; that nobody looked whether it is put right
+    does, whatever its grade."""
+    report = replace(REPORT, grade=grade)
+    assert fold(report, [step(2, R)]).state is CaseState.RESOLVED
+    assert fold(report, [step(2, R), step(3, V)]).state is CaseState.CLOSED
+    closing = {told for told, state in STEPS.items() if state is CaseState.CLOSED}
+    assert closing == {(CaseState.RESOLVED, V)}
+
+
 def test_the_report_comes_first_whatever_its_clock_says() -> None:
     """A step dated before its report is still a step of that report."""
     case = fold(replace(REPORT, at=9_999), [step(2, A)])

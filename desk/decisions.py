@@ -81,7 +81,7 @@ def decide_round(engine: Engine, key: str, do: Do, *, by: By, reason: str) -> No
         row = connection.execute(select(OBLIGATION).where(OBLIGATION.c.key == key)).first()
         if row is None:
             raise DeskError(f"no round has the id {key!r}", "gridbeat round list --json has them")
-        standing, before = Standing(row.standing), of_obligation(connection, row.id)
+        standing, before = Standing(row.standing), of_obligation(connection, key)
         why = _REFUSED.get((do, standing))
         if before is not None and before.do is do:
             why = f"{before.author} decided so already"
@@ -96,7 +96,6 @@ def decide_round(engine: Engine, key: str, do: Do, *, by: By, reason: str) -> No
             reason=reason,
             site_id=row.site_id,
             about=key,
-            obligation_id=row.id,
         )
         decide(connection, new)
         if row.revision > 0:

@@ -17,10 +17,10 @@ DECISION = table_of(Decision)
 OBLIGATION = table_of(Obligation)
 
 _MADE = (DECISION.c.do, DECISION.c.author, DECISION.c.at, DECISION.c.reason)
-_PAGE = paged("page", "obligation")
+_PAGE = paged("page", "key")
 _OF_OBLIGATIONS = Prepared(
-    select(_PAGE.c.obligation, *_MADE)
-    .join(DECISION, DECISION.c.obligation_id == _PAGE.c.obligation)
+    select(_PAGE.c.key, *_MADE)
+    .join(DECISION, DECISION.c.obligation_key == _PAGE.c.key)
     .order_by(DECISION.c.id)
 )
 _OF_ENTRY = Prepared(
@@ -33,7 +33,10 @@ _OF_ENTRY = Prepared(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDecision:
-    """A decision about a read (`entry_id`) or an obligation; `about` is what people call it."""
+    """A decision about a read (`entry_id`), or an obligation (no entry).
+
+    `about`: the identity of the read, or the key of the obligation.
+    """
 
     do: Do
     author: str
@@ -41,7 +44,6 @@ class NewDecision:
     reason: str
     site_id: int
     about: str
-    obligation_id: int | None = None
     entry_id: int | None = None
 
 
@@ -53,7 +55,7 @@ def decide(connection: Connection, new: NewDecision) -> int:
     values = {
         "id": entry,
         "do": new.do.value,
-        "obligation_id": new.obligation_id,
+        "obligation_key": new.about if new.entry_id is None else None,
         "entry_id": new.entry_id,
         "author": new.author,
         "at": new.at,
@@ -69,14 +71,14 @@ def look_again(connection: Connection, obligation_id: int) -> None:
     connection.execute(update(OBLIGATION).where(asleep).values(wake=OBLIGATION.c.due))
 
 
-def of_obligation(connection: Connection, obligation_id: int) -> Made | None:
+def of_obligation(connection: Connection, key: str) -> Made | None:
     """What holds of an obligation."""
-    return of_obligations(connection, [obligation_id]).get(obligation_id)
+    return of_obligations(connection, [key]).get(key)
 
 
-def of_obligations(connection: Connection, obligation_ids: Iterable[int]) -> dict[int, Made]:
-    """What holds of each of a page of obligations, where anything was decided of it."""
-    rows = _OF_OBLIGATIONS.all(connection, page=[(number,) for number in obligation_ids])
+def of_obligations(connection: Connection, keys: Iterable[str]) -> dict[str, Made]:
+    """What holds of each of a page of obligations, by its key, where anything was decided of it."""
+    rows = _OF_OBLIGATIONS.all(connection, page=[(key,) for key in keys])
     return {row[0]: _made(row[1:]) for row in rows}  # the latest comes last
 
 

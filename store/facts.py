@@ -49,7 +49,7 @@ class Page:
         self._asked = {row.id: _asked(row, plans.promise(connection, row), marker) for row in rows}
         self._siblings = obligations.siblings_of(connection, rows, plans)
         self._lasts = last_verdicts(connection, rows)
-        self._decisions = decisions.of_obligations(connection, self._asked)
+        self._decisions = decisions.of_obligations(connection, (row.key for row in rows))
         self._excuses = excuses_of(connection, rows)
         self._reads = few_reads(connection, self._asked)
         self._reachable: dict[tuple[int, Instant, Instant], bool] = {}
@@ -71,7 +71,7 @@ class Page:
             last=None if last is None else Verdict.from_json(last),
             siblings=siblings,
             reads=reads,
-            decision=self._decisions.get(row.id) or self._excuses.get(row.id),
+            decision=self._decisions.get(row.key) or self._excuses.get(row.id),
         )
 
     def reachable(self, site_id: int, since: Instant, until: Instant) -> bool:

@@ -635,17 +635,18 @@ class VerdictRow(SQLModel, table=True):
 class Decision(SQLModel, table=True):
     """What a person decided: of a round (excuse, call-missed), or of a late read (accept, reject).
 
-    The key is that of the action in `entry`; of several about one thing the latest holds.
+    The key is that of the action in `entry`; of several about one thing the latest holds. A round
+    is named by its own key: until it opens, its row is made anew whenever its plan is.
     """
 
     __tablename__ = "decision"
     __table_args__ = (
-        Index("decision_obligation", "obligation_id"),
+        Index("decision_obligation", "obligation_key"),
         Index("decision_entry", "entry_id"),
     )
     id: int = Field(primary_key=True)
     do: str  # rules.promises.Do
-    obligation_id: int | None = None
+    obligation_key: str | None = None
     entry_id: int | None = None
     author: str
     at: int = _big()

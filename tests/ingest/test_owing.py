@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from desk.acts import By
+from desk.decisions import decide_round
 from ingest.ledger import Ledger
 from ingest.owing import HORIZON_MS, Owing
-from store import workers
-from store.database import writing
+from rules.promises import Do
+from store import obligations, workers
+from store.database import reading, writing
+from store.facts import Page
 from tests.ingest.bench import NOW, Bench
 from tests.ingest.school import DOCUMENT
 
@@ -85,6 +89,34 @@ async def test_a_changed_plan_remakes_only_what_has_not_opened(bench, ledger):
     past = [NOW + HOUR, NOW + 2 * HOUR]
     assert opens(bench)[:3] == [*past, NOW + 2 * HOUR + HOUR // 4]
     assert {(at - NOW) % HOUR for at in opens(bench)[2:]} == {HOUR // 4}
+
+
+async def test_an_excuse_is_of_its_round_however_often_the_plan_is_remade(bench, ledger):
+    """A round to come that is excused stays so under a new version of its plan; while no plan owes
+    it, the excuse is no other round's, and where one owes it again it is excused again."""
+    it = await made(bench, ledger, NOW)
+    excused = NOW + 9 * HOUR
+    ((key,),) = bench.rows("SELECT key FROM obligation WHERE opens = :at", at=excused)
+    by = By(author="chief", now=NOW)
+    decide_round(bench.ledger.engine, key, Do.EXCUSE, by=by, reason="storm")
+    quarters = [f"{hour:02}:15-{hour:02}:30" for hour in range(24)]
+    for windows, held in (
+        ([*EVERY_HOUR, *quarters], [excused]),
+        (quarters, []),
+        (EVERY_HOUR, [excused]),
+    ):
+        before = bench.ledger.picture()
+        bench.ledger.apply(planned(windows))
+        await it.follow(before, bench.ledger.picture(), bench.ledger.now + 1)
+        assert decided(bench) == held
+
+
+def decided(bench: Bench) -> list[int]:
+    """When those open of which the watch would find that a person decided something."""
+    with reading(bench.ledger.engine) as connection:
+        rows = obligations.awake(connection, NOW + 2 * HORIZON_MS, 1_000)
+        page = Page(connection, rows, obligations.Plans(), NOW)
+        return [row.opens for row in rows if page.of(row).decision is not None]
 
 
 async def test_a_plan_changed_while_nobody_looked_counts_from_then(bench, ledger):

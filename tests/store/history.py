@@ -89,8 +89,8 @@ LEFT: tuple[Rows, ...] = (
     Rows("mark", "entry_id, kind, site_id, at, data", "n, 'too-fast', site, t, '{}'"),
     Rows(
         "decision",
-        "id, do, obligation_id, author, at, reason",
-        "n, 'excuse', n, 'somebody', t, 'because'",
+        "id, do, obligation_key, author, at, reason",
+        "n, 'excuse', 'round/' || n, 'somebody', t, 'because'",
     ),
     Rows("excuse", f"site_id, {_SPAN}", f"1, {_ITS}"),
     Rows("silence", f"kind, {_SPAN}", f"'round.missed', {_ITS}"),

@@ -9,11 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import JSON, Engine, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.pool import StaticPool
 from sqlmodel import SQLModel
 
 import store.tables  # noqa: F401
@@ -209,6 +212,36 @@ def test_a_missing_ledger_is_not_made_by_looking(url: str) -> None:
         check_schema(engine)
     assert schema_state(engine).revision is None
     assert not database.ledger_path(engine).exists()
+    engine.dispose()
+
+
+def test_an_upgrade_gives_excuses_back_to_their_rounds(url: str, tmp_path: Path) -> None:
+    """What was decided of a round whose row was made anew is that round's again (0018)."""
+    (tmp_path / "box 100%").mkdir()
+    with closing(sqlite3.connect(tmp_path / "box 100%" / "gridbeat.db")) as old:
+        engine = create_engine("sqlite://", creator=lambda: old, poolclass=StaticPool)
+        with engine.begin() as connection:
+            config = Config(attributes={"connection": connection})
+            config.set_main_option("script_location", str(database.MIGRATIONS))
+            config.set_main_option("path_separator", "os")
+            command.upgrade(config, "0017")
+        for entry, about, obligation, read in ((1, "s/p/1", 7, None), (2, "hh/0/1", None, 9)):
+            old.execute(
+                "INSERT INTO entry (id, kind, at, received_at, author, body)"
+                " VALUES (?, 4, 1, 1, 'chief', json_object('about', ?))",
+                (entry, about),
+            )
+            old.execute(
+                "INSERT INTO decision (id, do, obligation_id, entry_id, author, at, reason)"
+                " VALUES (?, 'excuse', ?, ?, 'chief', 1, 'storm')",
+                (entry, obligation, read),
+            )
+        old.commit()
+    upgrade(url, now=NOW)
+    engine = open_engine(url)
+    with reading(engine) as connection:
+        query = text("SELECT obligation_key, entry_id FROM decision ORDER BY id")
+        assert connection.execute(query).all() == [("s/p/1", None), (None, 9)]
     engine.dispose()
 
 

@@ -141,10 +141,14 @@ def hazard_closed(site: str, case: Case, *, place: str | None = None) -> tuple[N
 
 
 def hazard_reopened(site: str, case: Case, *, place: str | None = None) -> Notice:
-    """A step that came late shows that the case had not ended: the closing is withdrawn."""
+    """A step that came late shows that the case had not ended: the closing is withdrawn.
+
+    That is told once: where the case has gone since is said by its `hazard.opened`.
+    """
     it = _Occurrence(EventKind.HAZARD_CLOSED, site, case.id, case.reported_at)
     text = _hazard_text(case, place, Words("结案已撤回", "closing withdrawn"))
-    data = {**_hazard_data(case), "withdrawn": True}
+    data = {name: told for name, told in _hazard_data(case).items() if name not in _MOVING}
+    data["withdrawn"] = True
     return _over(it, text, data, GRADES[case.grade])
 
 
@@ -283,6 +287,10 @@ def _hazard_text(case: Case, place: str | None, done: Words) -> Words:
     where = f" {place}" if place else ""
     what = f" {case.report.text}" if case.report.text else ""
     return Words(f"{grade.zh}{where}{what}：{done.zh}", f"{grade.en}{where}{what}: {done.en}")
+
+
+_MOVING = frozenset({"state", "category"})
+"""Of a hazard's data, what its steps change beside its grade, which is the event's severity."""
 
 
 def _hazard_data(case: Case) -> dict[str, Any]:

@@ -113,7 +113,8 @@ def _verdicts(flip: Flip, plan: Plan) -> Iterator[Notice]:
     """The event of the verdict at due, and its amendment.
 
     Usually `now.first` is what was judged at due. It is not where a marker never came and was
-    judged without (`waited`), or where reachability was told later: then what was told falls.
+    judged without (`waited`), or where reachability was told later: then what was told falls. So
+    does an amendment, where its evidence or decision was taken back and the first verdict holds.
     """
     obligation, now = flip.obligation, flip.now
     first = now.first or now.standing
@@ -125,6 +126,8 @@ def _verdicts(flip: Flip, plan: Plan) -> Iterator[Notice]:
     was = first if first is not now.standing else before
     if was is not None and was is not now.standing:
         yield _amended(was, obligation, now, plan)
+    elif flip.was is not None and before is not None and before is not flip.was.standing:
+        yield _amendment_withdrawn(flip.was, obligation, now, plan)
 
 
 def _told_at_due(verdict: Verdict | None) -> Standing | None:
@@ -167,11 +170,48 @@ def _withdrawn(kind: EventKind, obligation: Obligation, plan: Plan) -> Notice:
 def _amended(was: Standing, obligation: Obligation, now: Verdict, plan: Plan) -> Notice:
     decision = _deciding(now)
     decided = decision is not None or now.standing is Standing.EXCUSED
-    cause = Words("由负责人决定", "by decision") if decided else Words("补到记录", "later evidence")
-    if decision is not None:
-        cause = Words(f"{decision.author} 决定", f"decision of {decision.author}")
+    cause = _cause(decision, decided=decided)
     before, after, where = STANDINGS[was], STANDINGS[now.standing], _where(obligation, plan)
-    data = {
+    text = Words(
+        f"{where.zh}：{cause.zh}，由“{before.zh}”改为“{after.zh}”",
+        f"{where.en}: {cause.en} changed it from {before.en} to {after.en}",
+    )
+    data = _change(was, obligation, now, decision, decided=decided)
+    return _round_notice(EventKind.ROUND_AMENDED, obligation, EventState.RESOLVED, text, data)
+
+
+def _amendment_withdrawn(
+    amended: Verdict, obligation: Obligation, now: Verdict, plan: Plan
+) -> Notice:
+    """What had amended it was taken back: it stands as it did at due."""
+    made = [decision for decision in now.decisions if decision not in amended.decisions]
+    decision = made[-1] if made else None
+    cause, where = _cause(decision, decided=bool(made)), _where(obligation, plan)
+    before, after = STANDINGS[amended.standing], STANDINGS[now.standing]
+    text = Words(
+        f"{where.zh}：{cause.zh}，“{before.zh}”已撤回，仍为“{after.zh}”",
+        f"{where.en}: {cause.en} withdrew {before.en}; it stays {after.en}, as at due",
+    )
+    data = _change(now.standing, obligation, now, decision, decided=bool(made))
+    data["withdrawn"] = True
+    return _round_notice(EventKind.ROUND_AMENDED, obligation, EventState.RESOLVED, text, data)
+
+
+def _cause(decision: Decision | None, *, decided: bool) -> Words:
+    if decision is not None:
+        return Words(f"{decision.author} 决定", f"decision of {decision.author}")
+    return Words("由负责人决定", "by decision") if decided else Words("补到记录", "later evidence")
+
+
+def _change(
+    was: Standing,
+    obligation: Obligation,
+    now: Verdict,
+    decision: Decision | None,
+    *,
+    decided: bool,
+) -> dict[str, Any]:
+    return {
         **_facts(obligation),
         "was": was.value,
         "now": now.standing.value,
@@ -180,11 +220,6 @@ def _amended(was: Standing, obligation: Obligation, now: Verdict, plan: Plan) ->
         "visited": list(now.visited),
         "missing": list(now.missing),
     }
-    text = Words(
-        f"{where.zh}：{cause.zh}，由“{before.zh}”改为“{after.zh}”",
-        f"{where.en}: {cause.en} changed it from {before.en} to {after.en}",
-    )
-    return _round_notice(EventKind.ROUND_AMENDED, obligation, EventState.RESOLVED, text, data)
 
 
 def _deciding(now: Verdict) -> Decision | None:

@@ -76,6 +76,20 @@ class Decision:
         return cls(**{**document, "do": Do(document["do"])})
 
 
+def holding(decisions: Iterable[Decision]) -> Decision | None:
+    """Which of several about one obligation, or the span it opens in, holds.
+
+    The latest does; of those that say the same without another between them, the first: what was
+    excused ahead is not excused any later because somebody said so again. Of one instant, the
+    excuse: only what nobody had excused could be called missed.
+    """
+    holds: Decision | None = None
+    for decision in sorted(decisions, key=lambda made: (made.at, made.do is Do.EXCUSE)):
+        if holds is None or decision.do is not holds.do:
+            holds = decision
+    return holds
+
+
 class Trust(StrEnum):
     """What is known of the clock that dated a read (contract §6, 'When did it arrive?')."""
 

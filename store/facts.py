@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from devices.ids import Instant
 from rules.plans import Plan
-from rules.promises import Decision, Read, Verdict
+from rules.promises import Decision, Read, Verdict, holding
 from rules.promises import Obligation as Promise
 from store import decisions, obligations
 from store.evidence import Asked, deciding_reads, few_reads
@@ -71,8 +71,12 @@ class Page:
             last=None if last is None else Verdict.from_json(last),
             siblings=siblings,
             reads=reads,
-            decision=self._decisions.get(row.key) or self._excuses.get(row.id),
+            decision=self._decision(row),
         )
+
+    def _decision(self, row: OneRow) -> Decision | None:
+        excuses, own = self._excuses.get(row.id, ()), self._decisions.get(row.key)
+        return holding(excuses if own is None else (*excuses, own))
 
     def reachable(self, site_id: int, since: Instant, until: Instant) -> bool:
         """As `store.presence.reachable`; a site's rounds that fall due together ask it once."""

@@ -67,16 +67,17 @@ def excuse(
 
 def excuse_of(connection: Connection, row: OneRow) -> Decision | None:
     """The excuse that covers an obligation, the one given first, as a decision about it."""
-    return excuses_of(connection, [row]).get(row.id)
+    return next(iter(excuses_of(connection, [row]).get(row.id, ())), None)
 
 
-def excuses_of(connection: Connection, rows: Sequence[OneRow]) -> dict[int, Decision]:
-    """The same for each of a page of obligations that any excuse covers, by its id."""
+def excuses_of(connection: Connection, rows: Sequence[OneRow]) -> dict[int, list[Decision]]:
+    """All that cover each of a page of obligations, as they were given, by its id."""
     page = [(row.id, row.site_id, row.plan_id, row.opens) for row in rows]
-    return {
-        obligation: Decision(do=Do.EXCUSE, author=author, at=made_at, reason=reason)
-        for obligation, author, made_at, reason in _EXCUSES_OF.all(connection, page=page)
-    }
+    found: dict[int, list[Decision]] = {}
+    for obligation, author, at, reason in _EXCUSES_OF.all(connection, page=page):
+        made = Decision(do=Do.EXCUSE, author=author, at=at, reason=reason)
+        found.setdefault(obligation, []).append(made)
+    return found
 
 
 _PAGE = paged("page", "obligation", "site", "plan", "opens")
@@ -91,7 +92,7 @@ _EXCUSES_OF = Prepared(
             or_(EXCUSE.c.plan_id.is_(None), EXCUSE.c.plan_id == _PAGE.c.plan),
         ),
     )
-    .order_by(EXCUSE.c.id.desc())  # of several the one given first comes last, and holds
+    .order_by(EXCUSE.c.id)
 )
 
 

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
+from desk.acts import By
+from desk.decisions import decide_round
 from ingest.clock import SystemClock
 from ingest.judged import Judged
 from ingest.ledger import Ledger
 from ingest.watch import Watch
+from rules.promises import Do
 from store.database import open_engine, reading, writing
 from store.events import EVENT
 from store.obligations import OBLIGATION
@@ -52,3 +55,26 @@ async def test_a_round_that_was_unknown_is_excused_afterwards(engine: Engine) ->
     assert [one["now"] for one in data] == ["excused"]
     assert data[0]["decision"]["author"] == "王"
     ledger.close()
+
+
+async def test_an_excuse_of_a_span_takes_back_what_was_called_missed(engine: Engine) -> None:
+    """Of several decisions about a round the latest holds, of the round itself or of a span."""
+    ledger, clock = Ledger(engine), SystemClock()
+    watch = Watch(ledger, clock, Judged(), on_next=lambda _: None, on_told=lambda: None)
+    by = By(author="chief", now=NOW - 2)
+    decide_round(engine, NOON, Do.CALL_MISSED, by=by, reason="nobody came")
+    await watch._judge(NOW, waited=False)
+    whole_day = (at("2026-09-01T00:00:00+01:00"), at("2026-09-02T00:00:00+01:00"))
+    span = Spanned(since=whole_day[0], until=whole_day[1], author="王", reason="停电", at=NOW - 1)
+    with writing(engine) as connection:
+        site = connection.execute(select(OBLIGATION.c.site_id).where(OBLIGATION.c.key == NOON))
+        excuse(connection, site.scalar_one(), None, span, "school-02")
+    await watch._judge(NOW, waited=False)
+    ledger.close()
+    with reading(engine) as connection:
+        amended = select(EVENT.c.data).where(EVENT.c.kind == "round.amended")
+        data = connection.execute(amended.order_by(EVENT.c.revision)).scalars().all()
+    assert [(one["now"], one["decision"]["author"]) for one in data] == [
+        ("missed", "chief"),
+        ("excused", "王"),
+    ]

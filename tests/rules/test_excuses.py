@@ -1,9 +1,12 @@
 """Excuses for spans: what was excused before it opened raises nothing at all."""
 
+from itertools import permutations
+
+import pytest
 from msgspec import structs
 
 from rules.obligations import Decision, Gap, Known, Obligation, Standing, flip, settle
-from rules.promises import Do
+from rules.promises import Do, holding
 
 HOUR = 3_600_000
 GAP = Obligation(
@@ -42,3 +45,27 @@ def test_what_was_raised_before_the_excuse_stays_told() -> None:
     verdict = settle(GAP, [], known, GAP.due)
     assert verdict.standing is Standing.EXCUSED
     assert [stretch.breached_at for stretch in verdict.stretches] == [11 * HOUR]
+
+
+E, M = Do.EXCUSE, Do.CALL_MISSED
+
+
+@pytest.mark.parametrize(
+    ("made", "holds"),
+    [
+        ([], None),
+        ([(M, 1), (E, 2)], (E, 2)),
+        ([(E, 1), (M, 2)], (M, 2)),
+        ([(E, 1), (E, 2)], (E, 1)),
+        ([(E, 1), (M, 2), (E, 3), (E, 4)], (E, 3)),
+        ([(E, 1), (M, 1)], (E, 1)),
+    ],
+)
+def test_of_several_decisions_the_latest_holds(
+    made: list[tuple[Do, int]], holds: tuple[Do, int] | None
+) -> None:
+    """Whichever way they were found; who says again what holds already changes nothing."""
+    decisions = [Decision(do=do, author="王", at=at, reason="停电") for do, at in made]
+    for found in permutations(decisions):
+        one = holding(found)
+        assert (one and (one.do, one.at)) == holds

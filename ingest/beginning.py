@@ -9,8 +9,10 @@ from devices.ids import Instant
 from ingest.clock import SystemClock, TickClock
 from ingest.judged import Judged
 from ingest.ledger import Ledger
-from store import workers
-from store.arrivals import ArrivalBook, close_left_open
+from store import hazards, workers
+from store.arrivals import ArrivalBook, Moved, close_left_open
+from store.entries import EntryKind
+from store.events import raise_notices
 from store.holdings import followed
 from store.owngaps import Cause, OwnGap
 from store.picture import Picture, load_picture, registry_applied_at
@@ -59,9 +61,7 @@ async def begin(
             arrivals.resume(connection)
         else:
             for moved in close_left_open(connection, clock.now(), arrivals.lags):
-                judged.touch(connection, moved.site_id, moved.checkpoint_id, [moved.at])
-                for read in followed(connection, moved.entry_id, moved.told_at, moved.at):
-                    judged.touch(connection, read.site_id, read.checkpoint_id, [read.at])
+                _look_again(connection, judged, moved, clock.now())
         return Begun(
             clock=clock,
             ledger=workers.ledger_uuid(connection),
@@ -77,3 +77,13 @@ async def begin(
         )
 
     return await ledger.write(take_up)
+
+
+def _look_again(connection: Connection, judged: Judged, moved: Moved, now: Instant) -> None:
+    """What bears on something else since its time was corrected (`Following.moved`)."""
+    if moved.kind is EntryKind.HAZARD:
+        raise_notices(connection, hazards.take_again(connection, moved.entry_id), now)
+        return
+    judged.touch(connection, moved.site_id, moved.checkpoint_id, [moved.at])
+    for read in followed(connection, moved.entry_id, moved.told_at, moved.at):
+        judged.touch(connection, read.site_id, read.checkpoint_id, [read.at])

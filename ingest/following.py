@@ -17,7 +17,7 @@ from rules.events import Notice
 from rules.oddities import unproven_tag
 from store import alarms, calls, hazards, taps
 from store.arrivals import Moved
-from store.entries import EntryRow
+from store.entries import EntryKind, EntryRow
 from store.holdings import Followed, followed, hold
 
 _Spot = tuple[int, int | None]
@@ -90,7 +90,10 @@ class Following:
             self._books.marks.doubt(read.site_id, read.at)
 
     def moved(self, moved: Moved) -> None:
-        """Look again at what a read bore on and bears on, since its time was corrected."""
+        """Look again at what it bore on and bears on, since its time was corrected."""
+        if moved.kind is EntryKind.HAZARD:
+            self.notices += hazards.take_again(self._connection, moved.entry_id)
+            return
         self._touch(moved.site_id, moved.checkpoint_id, [moved.at])
         self._done.visits.add((moved.site_id, None))
         for at in (moved.told_at, moved.at):

@@ -301,4 +301,5 @@ def _hazard_data(case: Case) -> dict[str, Any]:
         "category": case.category,
         "checkpoint": case.report.checkpoint,
         "device": case.report.device,
+        "reported_at": case.reported_at,
     }

@@ -29,9 +29,16 @@ STEPPED_MS = 30_000
 """A marker this much before the last one, in ms, says that our own clock was set back."""
 
 
-class Moved(NamedTuple):
-    """A read whose time was corrected: where, when it happened, and what its device had told."""
+TIMED = (EntryKind.CHECKIN, EntryKind.HAZARD)
+"""Kinds of entries whose time is corrected, since something follows from it: verdicts, and how a
+case stands. Nothing hangs on the time of a call for help."""
 
+
+class Moved(NamedTuple):
+    """A read, or a step of a case, whose time was corrected: where, when it happened, and what its
+    device had told."""
+
+    kind: EntryKind
     site_id: int
     checkpoint_id: int | None
     at: Instant
@@ -40,7 +47,7 @@ class Moved(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """What closing a span showed: reads that were moved; by device, how wrong its clock is (ms)."""
+    """What closing a span showed: what was moved; by device, how wrong its clock is (ms)."""
 
     moved: Sequence[Moved] = ()
     skews: Sequence[tuple[int, int]] = ()
@@ -193,15 +200,15 @@ _uptime = msgspec.json.Decoder(_Uptime).decode
 def _correct(
     connection: Connection, span: int, lags: Lags, odd: Collection[int] | None = None
 ) -> list[Moved]:
-    """Write the third time of every check-in of the span whose device's clock was wrong.
+    """Write the third time of what the span has of `TIMED` and a device whose clock was wrong.
 
     `odd`: the devices of which an uptime contradicts the clock; None: it may be any of them.
     """
     here = (ARRIVAL.c.id == span) & (ENTRY.c.id >= ARRIVAL.c.first_entry)
     query = (
-        select(*_TIMED)
+        select(*_TOLD)
         .join(ARRIVAL, here)
-        .where(ENTRY.c.arrival_id == span, ENTRY.c.kind == EntryKind.CHECKIN.value)
+        .where(ENTRY.c.arrival_id == span, ENTRY.c.kind.in_(TIMED))
     )
     if odd is not None:
         query = query.where(_OUTSIDE | ENTRY.c.device_id.in_(odd))
@@ -216,14 +223,16 @@ def span_at(connection: Connection, received_at: Instant, next_entry: int) -> in
 
 
 def correct_entry(connection: Connection, entry_id: int, lags: Lags) -> Moved | None:
-    """Correct one check-in whose span has closed already: it waited in quarantine."""
-    query = select(*_TIMED).join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
-    rows = connection.execute(query.where(ENTRY.c.id == entry_id, ARRIVAL.c.before.is_not(None)))
+    """Correct one entry whose span has closed already: it waited in quarantine."""
+    query = select(*_TOLD).join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
+    query = query.where(ENTRY.c.id == entry_id, ENTRY.c.kind.in_(TIMED))
+    rows = connection.execute(query.where(ARRIVAL.c.before.is_not(None)))
     return next(iter(_correct_rows(connection, rows.all(), lags)), None)
 
 
-_TIMED = (
+_TOLD = (
     ENTRY.c.id.label("entry_id"),
+    ENTRY.c.kind,
     ENTRY.c.device_id,
     ENTRY.c.site_id,
     ENTRY.c.checkpoint_id,
@@ -256,7 +265,8 @@ def _correct_rows(
         thirds.append({**third, "how": found.trust.value})
         if row.checkpoint_id is None:
             _HOLDS.run(connection, it=row.entry_id, at=found.at)
-        moved.append(Moved(row.site_id, row.checkpoint_id, found.at, row.at, row.entry_id))
+        where = (EntryKind(row.kind), row.site_id, row.checkpoint_id)
+        moved.append(Moved(*where, found.at, row.at, row.entry_id))
     if thirds:
         connection.execute(insert(CORRECTION), thirds)
     return moved

@@ -72,6 +72,17 @@ def take_step(connection: Connection, hazard: str, entry_id: int) -> tuple[Notic
     Returns what is to be told. While the report has not come, nothing is.
     """
     connection.execute(insert(STEP).values(hazard=hazard, entry_id=entry_id))
+    return _fold(connection, hazard)
+
+
+def take_again(connection: Connection, entry_id: int) -> tuple[Notice, ...]:
+    """Fold the case of a hazard entry again, since its time was corrected; as `take_step`."""
+    query = select(STEP.c.hazard).where(STEP.c.entry_id == entry_id)
+    hazard = connection.execute(query).scalar()
+    return () if hazard is None else _fold(connection, hazard)
+
+
+def _fold(connection: Connection, hazard: str) -> tuple[Notice, ...]:
     found = _folded(connection, hazard)
     if found is None:
         return ()
@@ -131,13 +142,13 @@ def _write(connection: Connection, case: Case, report: Row[*tuple[Any, ...]]) ->
         "state": case.state.value,
         "category": case.category,
         "grade": case.grade.value,
+        "reported_at": case.reported_at,  # corrected once the span of its arrival is closed
         "closed_at": case.closed_at,
         "changed": latest + 1,
     }
     row = upsert(HAZARD).values(
         id=case.id,
         site_id=report.site_id,
-        reported_at=case.reported_at,
         received_at=report.received_at,
         text=case.report.text,
         checkpoint_id=report.checkpoint_id,

@@ -744,6 +744,7 @@ class HazardStep(SQLModel, table=True):
     """Which entries tell of which hazard, the report among them."""
 
     __tablename__ = "hazard_step"
+    __table_args__ = (Index("hazard_step_entry", "entry_id"),)
     hazard: str = Field(primary_key=True)
     entry_id: int = Field(primary_key=True)
 

@@ -245,13 +245,24 @@ def _clock(engine: Engine | None, settings: Settings, wall: Instant) -> Check:
         ahead = (newest - wall) // 1000
         detail = f"the newest entry was received {ahead} s in our future: this clock went back"
         return Check(what="clock", state=State.WRONG, detail=detail, remedy=_NTP)
-    if _synchronized() is False:
-        detail = "the system does not say that its clock is synchronized"
-        return Check(what="clock", state=State.WARN, detail=detail, remedy=_NTP)
-    return Check(what="clock", state=State.OK, detail="sane against the ledger, and synchronized")
+    return kept(_adjtimex())
 
 
 _NTP = "set the clock, and have it kept by NTP (systemd-timesyncd or chrony)"
+
+
+def kept(told: int | None) -> Check:
+    """Whether the clock, sane otherwise, is kept by NTP: by what adjtimex(2) answers.
+
+    Negative where a sandbox does not let it be asked, None where there is no such call.
+    """
+    if told is None or told < 0:
+        detail = "sane against the ledger; whether it is synchronized cannot be asked here"
+        return Check(what="clock", state=State.OK, detail=detail)
+    if told == _TIME_ERROR:
+        detail = "the system does not say that its clock is synchronized"
+        return Check(what="clock", state=State.WARN, detail=detail, remedy=_NTP)
+    return Check(what="clock", state=State.OK, detail="sane against the ledger, and synchronized")
 
 
 def _newest(engine: Engine) -> Instant | None:
@@ -261,9 +272,9 @@ def _newest(engine: Engine) -> Instant | None:
     return None if found is None else Instant(found)
 
 
-def _synchronized() -> bool | None:
-    """What the kernel knows of its clock (adjtimex); None where it cannot be asked."""
+def _adjtimex() -> int | None:
+    """What the kernel says of its clock, asked only (`modes` is 0); None without such a call."""
     try:
-        return bool(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) != _TIME_ERROR)
+        return int(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)))
     except (OSError, AttributeError):
         return None

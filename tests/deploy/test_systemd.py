@@ -73,6 +73,15 @@ def test_a_service_sees_no_more_than_it_needs(folder: Path, name: str) -> None:
     assert done.returncode == 0, done.stdout[-300:] + done.stderr
 
 
+def test_the_doctor_may_ask_the_kernel_of_its_clock() -> None:
+    """The calls that tell whether a clock is synchronized are let through, and can set nothing."""
+    unit = (UNITS / "gridbeat-doctor.service").read_text()
+    assert "\nProtectClock=" not in unit
+    allowed = re.findall(r"^SystemCallFilter=(?!~)(.+)$", unit, re.MULTILINE)
+    assert {"adjtimex", "clock_adjtime"} <= {name for line in allowed for name in line.split()}
+    assert "\nCapabilityBoundingSet=\n" in unit
+
+
 def test_what_the_units_name_is_there() -> None:
     """Every file of ours that a unit starts or points to is in the repository."""
     named = set()
@@ -84,6 +93,15 @@ def test_what_the_units_name_is_there() -> None:
     assert all(os.access(UNITS / name, os.X_OK) for name in ("backup", "gridbeat"))
 
 
+def test_what_the_pages_name_is_there() -> None:
+    """Each path below /opt/gridbeat that deploy/grafana tells lies in the release in force."""
+    text = (ROOT / "deploy" / "grafana" / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"/opt/gridbeat[\w./-]*", text)
+    assert named
+    assert [path for path in named if not path.startswith(f"{INSTALLED}/")] == []
+    assert all((ROOT / path.removeprefix(f"{INSTALLED}/")).exists() for path in named)
+
+
 def test_every_unit_is_explained() -> None:
     """docs/deployment.md names each file of deploy/systemd."""
     text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
@@ -92,9 +110,9 @@ def test_every_unit_is_explained() -> None:
 
 
 def test_old_copies_go_only_when_there_is_a_new_one(tmp_path: Path) -> None:
-    """The backup makes a copy, then drops what is too old; where it fails, everything stays."""
-    old, other = tmp_path / "gridbeat-20260101T000000Z.db", tmp_path / "mine.db"
-    for path in (old, other):
+    """The backup makes a copy, then drops its own that are too old; where it fails, all stay."""
+    old, by_hand = tmp_path / "gridbeat-20260101T000000Z.db", tmp_path / "gridbeat-before-1.2.db"
+    for path in (old, by_hand):
         path.write_text("x")
         os.utime(path, (0, 0))
     program = tmp_path / "program"
@@ -110,5 +128,5 @@ def test_old_copies_go_only_when_there_is_a_new_one(tmp_path: Path) -> None:
     assert old.exists()
     assert backup() == 0
     assert not old.exists()
-    assert other.exists()
-    assert len(list(tmp_path.glob("gridbeat-*.db"))) == 1
+    assert by_hand.exists()
+    assert len(list(tmp_path.glob("gridbeat-*.db"))) == 2

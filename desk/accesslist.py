@@ -41,6 +41,9 @@ pattern write patrol/v1/+/%u/up/#
 pattern read patrol/v1/+/%u/down/#
 """
 
+_LAST = HEAD.splitlines(keepends=True)[-1]
+"""Our head ends with it, in every release: what follows in the upper part is somebody's own."""
+
 OURS = """
 # -- From here on the file is kept by gridbeat (device enroll, rotate, retire): change nothing. --
 """
@@ -75,8 +78,9 @@ def head_of(text: str) -> str:
 
 
 def renewed(text: str) -> str:
-    """The file with our head in place of its own."""
-    return HEAD + text[len(head_of(text)) :]
+    """The file with our head in place of its own; what a person added below that stays."""
+    head = head_of(text)
+    return HEAD + head.partition(_LAST)[2] + text[len(head) :]
 
 
 def users_of(text: str) -> set[str]:

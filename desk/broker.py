@@ -136,8 +136,9 @@ def init(
     """Make the broker's folder and files; what is there already and the same is left alone.
 
     A configuration or access list that differs is somebody's work: it is kept unless `force`, which
-    puts the old one aside as `NAME.old`; `tls` changes only its own lines of it. Passwords are only
-    ever added to. Raises `DeskError` where TLS has no certificate yet.
+    puts the old one aside as `NAME.old`; `tls` changes only its own lines of it. Of the access list
+    only our own head is meant: users whom a person added below it stay. Passwords are only ever
+    added to. Raises `DeskError` where TLS has no certificate yet.
     """
     folder = folder.absolute()
     if tls is not None and not (folder / TLS_FOLDER / "server.crt").exists():

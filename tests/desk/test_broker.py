@@ -113,6 +113,25 @@ def test_init_keeps_somebodys_work(folder: Path) -> None:
     assert (folder / "mosquitto.conf.old").read_text() == "# mine\n"
 
 
+WALL = "\nuser wall\ntopic read patrol/v1/+/events/#\n"
+
+
+@pytest.mark.parametrize("enrolled", [False, True])
+def test_init_keeps_the_users_a_person_added(folder: Path, enrolled: bool) -> None:
+    """Users at the end of the access list's upper part are no difference, and outlast `force`."""
+    broker.init(folder)
+    acl = folder / "acl"
+    rights = {"hh-0101.2": Rights(write=("patrol/v1/+/hh-0101/up/#",))} if enrolled else {}
+    text = accesslist.render(accesslist.HEAD + WALL, rights)
+    acl.write_text(text)
+    assert broker.init(folder).written == ()
+    acl.write_text(text.replace("topic read $SYS/#\n", "", 1))  # as an earlier release had it
+    with pytest.raises(DeskError, match="acl"):
+        broker.init(folder)
+    assert broker.init(folder, force=True).written == ("acl",)
+    assert acl.read_text() == text
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     """When the new file is found bad, the old one stays and the new one is gone."""
     path = tmp_path / "passwd"

@@ -61,14 +61,14 @@ class Client:
         return False
 
     def subscribe(self, topic: str) -> None:
-        granted: list[object] = []
-        self._mqtt.on_subscribe = lambda *a: granted.append(a)
+        granted: list[bool] = []  # not what came: that holds the client, and would be a circle
+        self._mqtt.on_subscribe = lambda *_: granted.append(True)
         self._mqtt.subscribe(topic, 1)
         assert self.until(lambda: granted)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        done: list[object] = []
-        self._mqtt.on_publish = lambda *a: done.append(a)
+        done: list[bool] = []
+        self._mqtt.on_publish = lambda *_: done.append(True)
         self._mqtt.publish(topic, payload, 1, retain)
         assert self.until(lambda: done)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, select
 from desk.acts import By
 from desk.errors import DeskError, UsageError
 from devices.ids import Identity
-from rules.promises import Do, Standing
+from rules.promises import Do, Read, Standing
 from store.database import writing
 from store.decisions import NewDecision, decide, look_again, of_obligation, of_read
 from store.evidence import read_of
@@ -30,8 +30,8 @@ def decide_read(engine: Engine, identity: str, do: Do, *, by: By, note: str) -> 
         found = read_of(connection, who, 0)
         if found is None:
             raise DeskError(f"no check-in has the id {identity!r}", "gridbeat review list")
-        entry_id, site_id, _ = found
-        rounds = _borne(connection, entry_id, identity, site_id)
+        entry_id, site_id, read = found
+        rounds = _borne(connection, entry_id, site_id, read)
         new = NewDecision(
             do=do,
             author=by.author,
@@ -47,18 +47,18 @@ def decide_read(engine: Engine, identity: str, do: Do, *, by: By, note: str) -> 
         return _keys(connection, rounds)
 
 
-def _borne(connection: Connection, entry_id: int, identity: str, site_id: int) -> list[int]:
+def _borne(connection: Connection, entry_id: int, site_id: int, read: Read) -> list[int]:
     """The rounds in which the read waits; of one decided before, those it was decided for."""
-    waits = waiting_for(connection, identity, site_id)
+    waits = waiting_for(connection, read.identity)
     if waits:
         return waits
-    before = of_read(connection, entry_id, identity)
+    before = of_read(connection, entry_id, read.identity)
     if before is None:
         raise DeskError(
-            f"{identity} does not wait for review: it counts by itself, or for no round",
+            f"{read.identity} does not wait for review: it counts by itself, or for no round",
             "gridbeat review list shows what waits; gridbeat round explain ID tells why",
         )
-    return decided_in(connection, identity, site_id)
+    return decided_in(connection, entry_id, site_id, read)
 
 
 def _keys(connection: Connection, obligations: list[int]) -> tuple[str, ...]:

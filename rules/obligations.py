@@ -292,8 +292,14 @@ def _excused_whole(obligation: Obligation, known: Known) -> bool:
 
 
 def _decisions(bearing: Iterable[Read], known: Known) -> tuple[Decision, ...]:
-    """What was decided of the obligation and of the reads that bear on it."""
-    reads = {read.identity: read.decision for read in bearing if read.decision is not None}
+    """What was decided of the obligation, of the reads that bear on it, and of the persons' tags
+    that say who made them."""
+    reads: dict[str, Decision] = {}
+    for read in bearing:
+        if read.decision is not None:
+            reads[read.identity] = read.decision
+        if read.by_tag is not None and read.by_tag.decisions:
+            reads |= {made.read: made for made in read.by_tag.decisions if made.read}
     made = [] if known.decision is None else [known.decision]
     made += [reads[identity] for identity in sorted(reads)]
     return tuple(sorted(made, key=lambda decision: decision.at)) if made else ()

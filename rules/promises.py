@@ -224,10 +224,12 @@ class Obligation(Struct, frozen=True, kw_only=True):
 
 class ByTag(NamedTuple):
     """Who made a read was said by a person's tag before it. `then`: by those that had arrived
-    before due. `waits`: the tag that came later, and waits for a person to let it count."""
+    before due. `waits`: the tag that came later, and waits for a person to let it count.
+    `decisions`: what people decided of those that came later."""
 
     then: str | None
     waits: str | None = None
+    decisions: tuple[Decision, ...] = ()
 
 
 class Read(Struct, frozen=True, kw_only=True):

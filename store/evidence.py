@@ -324,6 +324,7 @@ def _who(
     """
     whose: str | None = None
     waits: str | None = None
+    decisions: list[Decision] = []
     settled = False
     device_id, slug = device
     for tag in tags_before(connection, device_id, at):
@@ -331,15 +332,18 @@ def _who(
         holds = at < tag.until
         holder = rounds.whose(connection, tag.person, since, tag.site_id, at) if holds else None
         if tag.after < due:
-            return (whose if settled else holder), ByTag(holder, waits)
+            return (whose if settled else holder), ByTag(holder, waits, tuple(decisions))
         if settled:
             continue
-        decided = of_read(connection, tag.entry_id, "")
+        identity = str(Identity(slug, tag.epoch, tag.seq))
+        decided = of_read(connection, tag.entry_id, identity)
+        if decided is not None:
+            decisions.append(decided)
         if _tag_counts(connection, device_id, tag, due, decided):
             whose, settled = holder, True
         elif decided is None and waits is None and holder is not None:
-            waits = str(Identity(slug, tag.epoch, tag.seq))
-    return whose, ByTag(None, waits)
+            waits = identity
+    return whose, ByTag(None, waits, tuple(decisions))
 
 
 def _tag_counts(

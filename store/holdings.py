@@ -89,6 +89,12 @@ def followed(connection: Connection, entry_id: int, *times: Instant) -> list[Fol
     return [read for at in times for read in _after(connection, device_id[0], at)]
 
 
+def sites_followed(connection: Connection, entry_id: int) -> set[int]:
+    """The sites at which reads may follow a person's tag; none where the entry is no such tag."""
+    device_id = _DEVICE_OF.first(connection, it=entry_id)
+    return set() if device_id is None else _sites(connection, device_id[0])
+
+
 def _after(connection: Connection, device_id: int, at: Instant) -> list[Followed]:
     """The device's reads from `at` to its next person's tag, as far as any tag may hold."""
     ends = _NEXT.first(connection, device=device_id, at=at)

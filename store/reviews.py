@@ -7,9 +7,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, and_, select
 
 from devices.ids import Identity
+from rules.holders import LONGEST
 from rules.obligations import why_waiting
+from rules.promises import Read
 from store.database import reading
 from store.evidence import read_of
+from store.holdings import sites_followed
+from store.obligations import LONGEST_MS
 from store.rows import ReviewRow
 from store.tables import Obligation, VerdictRow, table_of
 from store.walking import Filter, site_places
@@ -56,15 +60,24 @@ def waiting_at(connection: Connection, site_ids: Iterable[int]) -> set[str]:
     return {one for row in connection.execute(query) for one in row.document["waiting"]}
 
 
-def waiting_for(connection: Connection, identity: str, site_id: int) -> list[int]:
-    """The judged obligations in which a read waits."""
-    query = _WAITING.add_columns(OBLIGATION.c.id).where(OBLIGATION.c.site_id == site_id)
-    found = connection.execute(query).all()
+def waiting_for(connection: Connection, identity: str) -> list[int]:
+    """The judged obligations in which a read waits: that of a person's tag, of any site."""
+    found = connection.execute(_WAITING.add_columns(OBLIGATION.c.id)).all()
     return [row.id for row in found if identity in row.document["waiting"]]
 
 
-def decided_in(connection: Connection, identity: str, site_id: int) -> list[int]:
-    """The judged obligations whose verdict tells of a decision about a read."""
+def decided_in(connection: Connection, entry_id: int, site_id: int, read: Read) -> list[int]:
+    """The judged obligations whose verdict tells of a decision about a read.
+
+    A person's tag bears on rounds of every site its device may report from, as long as it holds.
+    """
+    bears = OBLIGATION.c.site_id == site_id
+    if followed := sites_followed(connection, entry_id):
+        bears = and_(
+            OBLIGATION.c.site_id.in_(followed),
+            OBLIGATION.c.opens > read.at - LONGEST_MS,
+            OBLIGATION.c.opens < read.at + LONGEST,
+        )
     query = (
         select(OBLIGATION.c.id, VERDICT.c.document)
         .join(
@@ -74,10 +87,10 @@ def decided_in(connection: Connection, identity: str, site_id: int) -> list[int]
                 VERDICT.c.revision == OBLIGATION.c.revision,
             ),
         )
-        .where(OBLIGATION.c.site_id == site_id, VERDICT.c.revision > 1)
+        .where(bears, VERDICT.c.revision > 1)
     )
     found = connection.execute(query).all()
-    return [row.id for row in found if _tells(row.document, identity)]
+    return [row.id for row in found if _tells(row.document, read.identity)]
 
 
 def _tells(document: dict[str, Any], identity: str) -> bool:
@@ -101,9 +114,9 @@ def _row(
     found = read_of(connection, Identity.parse(identity), rows[0].due)
     if found is None:
         raise LookupError(f"a verdict waits for {identity}, and the ledger does not hold it")
-    _, site_id, read = found
+    _, _, read = found
     wait = why_waiting(read)
-    place = places[site_id]
+    place = places[rows[0].site_id]  # its own may be another: a person's tag, read on the way
     return ReviewRow(
         id=identity,
         site=place.slug,

@@ -293,6 +293,36 @@ def test_a_tag_that_waits_counts_by_a_persons_word(tmp_path: Path) -> None:
         assert after.people == ("p-017", "p-018")
 
 
+def test_a_tag_read_on_the_way_waits_where_its_round_is(tmp_path: Path) -> None:
+    """An inspector's handheld read the tag at another site: it is listed under the site of the
+    round it waits for, counts there by a person's word, and can be taken back."""
+    with a_bench(tmp_path, document(people=2)) as bench:
+        key, opens, said = two_walk(bench)
+        bench.at = opens + 10
+        bench.take(*(delivery(up("checkin"), one) for one in said[:2]))
+        tag, lab = (said[index] | {"seq": index - 1} for index in (2, 3))
+        bench.take(delivery(up("checkin", "insp-01"), lab))
+        bench.take(marker(opens + 60_001))
+        bench.at = opens + 60_500
+        late = tag | {"sent": opens + 60_500}
+        elsewhere = up("checkin", "insp-01", "school-02")
+        bench.take(delivery(elsewhere, late), marker(opens + 61_001))
+        keep(bench, key, judged(bench, key, opens + 61_001))
+        engine, by = bench.ledger.engine, By(author="chief", now=opens + 70_000)
+        for asked in (Filter(), Filter(site="school-01")):
+            (row,) = reviews(engine, asked)
+            assert (row.id, row.site, row.rounds) == ("insp-01/0/1", "school-01", (key,))
+        assert list(reviews(engine, Filter(site="school-02"))) == []
+        for do, standing in (
+            (Do.ACCEPT, Standing.COMPLETED),
+            (Do.REJECT, Standing.INCOMPLETE),
+        ):
+            assert decide_read(engine, row.id, do, by=by, note="seen") == (key,)
+            after = judged(bench, key, opens + 61_001)
+            assert (after.standing, [one.do for one in after.decisions]) == (standing, [do])
+            keep(bench, key, after)
+
+
 def keep(bench: Bench, key: str, verdict: Verdict) -> None:
     """Give a verdict, as the watch does."""
     with writing(bench.ledger.engine) as connection:

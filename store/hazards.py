@@ -151,6 +151,7 @@ def _write(connection: Connection, case: Case, report: Row[*tuple[Any, ...]]) ->
         site_id=report.site_id,
         received_at=report.received_at,
         text=case.report.text,
+        reported_category=case.report.category,
         checkpoint_id=report.checkpoint_id,
         person_id=report.person_id,
         **values,

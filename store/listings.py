@@ -283,7 +283,7 @@ def hazards(engine: Engine, asked: Filter) -> Iterator[HazardRow]:
     placed = HAZARD.outerjoin(CHECKPOINT, CHECKPOINT.c.id == HAZARD.c.checkpoint_id).outerjoin(
         PERSON, PERSON.c.id == HAZARD.c.person_id
     )
-    taken = ("checkpoint_id", "person_id", "changed")
+    taken = ("checkpoint_id", "person_id", "changed", "reported_category")
     query = select(
         *(column for column in HAZARD.c if column.name not in taken),
         CHECKPOINT.c.slug.label("checkpoint"),

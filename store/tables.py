@@ -731,6 +731,7 @@ class Hazard(SQLModel, table=True):
     received_at: int = _big()
     state: str
     category: str | None = None
+    reported_category: str | None = None  # as the report had it: it never changes
     grade: str
     text: str | None = None
     checkpoint_id: int | None = None

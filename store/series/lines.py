@@ -91,9 +91,13 @@ class EventPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HazardPoint:
-    """A hazard as it stands. `age_ms`: from its report until it was closed, or until now."""
+    """A hazard as it stands. `age_ms`: from its report until it was closed, or until now.
+
+    `reported_category` is its report's; `category` that which its steps have given it since.
+    """
 
     site: str
+    reported_category: str | None
     category: str | None
     hazard_id: str
     reported_at: Instant
@@ -193,12 +197,13 @@ def event(point: EventPoint) -> str:
 
 
 def hazard(point: HazardPoint) -> str:
-    """A hazard; its time is that of its report."""
+    """A hazard; its time and its tags are those of its report, which no step changes."""
     return (
-        f"hazard{_tag('category', point.category)}{_tag('site', point.site)}"
+        f"hazard{_tag('category', point.reported_category)}{_tag('site', point.site)}"
         f' hazard_id="{_text(point.hazard_id)}",state="{_text(point.state)}"'
         f',grade="{_text(point.grade)}",open={int(point.is_open)}i'
         f",overdue={int(point.is_overdue)}i,age_s={point.age_ms / 1000!r}"
+        f"{_string('category_now', point.category)}"
         f" {_nanoseconds(point.reported_at, point.hazard_id)}"
     )
 

@@ -272,10 +272,20 @@ def _event(row: Row[Any], now: Instant) -> str:
 
 
 # Hazards that changed together may share a counter: whole counters only, or some would be skipped.
-_HAZARDS_TOP = text("SELECT max(changed) FROM hazard")
+# One that is told of in a span that is still open waits: as for check-ins, its time is not settled.
+_HAZARDS_TOP = text("""
+    SELECT coalesce(
+        (SELECT min(hazard.changed) - 1
+           FROM hazard_step
+          CROSS JOIN hazard ON hazard.id = hazard_step.hazard
+          WHERE hazard_step.entry_id >= (SELECT min(first_entry) FROM arrival
+                                          WHERE before IS NULL)),
+        (SELECT max(changed) FROM hazard))
+""")
 _HAZARDS = text("""
-    SELECT hazard.changed AS position, hazard.id, site.slug AS site, hazard.category, hazard.state,
-           hazard.grade, hazard.reported_at, hazard.closed_at,
+    SELECT hazard.changed AS position, hazard.id, site.slug AS site,
+           hazard.reported_category, hazard.category, hazard.state, hazard.grade,
+           hazard.reported_at, hazard.closed_at,
            EXISTS (SELECT 1 FROM event latest
                     WHERE latest.kind = 'hazard.overdue' AND latest.subject = hazard.id
                       AND latest.state <> 'resolved'
@@ -296,6 +306,7 @@ def _hazard(row: Row[Any], now: Instant) -> str:
     return lines.hazard(
         lines.HazardPoint(
             site=row.site,
+            reported_category=row.reported_category,
             category=row.category,
             hazard_id=row.id,
             reported_at=row.reported_at,

@@ -1,14 +1,19 @@
 """Cases over the real writer and ledger: what clocks and order of arrival may not change."""
 
 import asyncio
+from itertools import permutations
 
 import pytest
 
 from ingest.beginning import begin
 from ingest.clock import SystemClock
 from ingest.ledger import Ledger
+from store.database import writing
+from store.series.feeder import Feeder
 from store.settings import Settings
 from tests.ingest.bench import NOW, delivery, marker, up
+from tests.store.series.memory import MemoryWriter
+from tests.store.upgrades import run_again
 
 REPORT = "hh-1/0/1"
 DAY = 86_400_000
@@ -96,3 +101,43 @@ def test_a_span_that_a_crash_left_open_corrects_its_cases(bench):
     ledger.close()
     assert bench.rows("SELECT state, closed_at FROM hazard") == [("closed", began + 400)]
     assert bench.latest()["hazard.closed", REPORT][:2] == ("resolved", began + 400)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_a_hazard_is_one_point_whatever_its_steps_say(bench, order):
+    """A step may file it under another category, and a clock that is ahead be set right: the series
+    has one point, at the report's time and under the report's category, however they come in."""
+    began, series = bench.at, MemoryWriter()
+    feeder = Feeder(bench.ledger.engine, series, now=lambda: began + DAY)
+    told = [
+        says(1, began + DAY - 500, "report", sent=began + DAY, category="fire"),
+        says(1, began + 600, "accept", "hh-2", category="exit"),
+        says(2, began + 700, "rejected", "hh-2", category="water"),
+    ]
+    bench.take(marker(began))
+    for number in order:
+        bench.take(told[number])
+        await feeder.step()
+    bench.take(marker(began + 1_000))
+    await feeder.step()
+    (point,) = [point for point in series.points.values() if point.measurement == "hazard"]
+    assert point.tags == {"site": "school-01", "category": "fire"}
+    assert point.time // 1_000_000 == began + 500
+    assert (point.fields["category_now"], point.fields["open"]) == ("water", 0)
+
+
+def test_an_upgraded_ledger_knows_what_its_reports_said(bench):
+    """A ledger of before has the category of each report from the report itself (0020); a hazard
+    that was filed anew since goes to the series once more."""
+    bench.take(says(1, NOW, "report", category="fire"), says(2, NOW + 1, "accept", category="exit"))
+    other = {"seq": 3, "at": NOW, "category": "lift"}
+    bench.take(delivery(up("hazard"), other), delivery(up("hazard", "hh-2"), {"seq": 1, "at": NOW}))
+    query = "SELECT id, reported_category, category, changed FROM hazard ORDER BY id"
+    known = bench.rows(query)
+    with writing(bench.ledger.engine) as connection:
+        connection.exec_driver_sql("ALTER TABLE hazard DROP COLUMN reported_category")
+        run_again(connection, "0020")
+    filed, *others = known
+    last = max(row[3] for row in known)
+    assert bench.rows(query) == [(*filed[:3], last + 1), *others]
+    assert [row[1:3] for row in known] == [("fire", "exit"), ("lift", "lift"), (None, None)]

@@ -5,16 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, Engine, text
 
 from rules.events import EventKind, EventState, Notice
 from rules.kinds import SEVERITIES
-from store import database
 from store.database import open_engine, writing
 from store.events import ENDING, OPEN, acknowledge, open_events, raise_notices
 from tests.filled import NOW, fill
+from tests.store.upgrades import run_again
 
 _BY_LOOKING = text("""
     SELECT subject, id FROM event
@@ -22,7 +20,6 @@ _BY_LOOKING = text("""
        AND revision = (SELECT max(revision) FROM event later
                         WHERE later.kind = event.kind AND later.subject = event.subject)
 """)
-BEFORE, AFTER = "0016", "0017"
 
 
 @pytest.fixture
@@ -114,9 +111,4 @@ def _upgrade_again(engine: Engine) -> None:
         new = ("arrival_after", "arrival_open", "entry_sos", "hazard_changed", "hazard_open")
         for index in (*new, "outage_until", "device_place_device"):
             connection.exec_driver_sql(f"DROP INDEX {index}")
-        # what later revisions have changed stays, and they are not run again
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(database.MIGRATIONS))
-        config.set_main_option("path_separator", "os")
-        command.stamp(config, BEFORE)
-        command.upgrade(config, AFTER)
+        run_again(connection, "0017")

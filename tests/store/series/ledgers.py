@@ -178,6 +178,7 @@ class Ledger:
                 "received_at": reported_at + 50,
                 "state": "reported",
                 "category": "fire",
+                "reported_category": "fire",
                 "grade": "general",
                 "revision": 1,
                 "changed": changed + 1,

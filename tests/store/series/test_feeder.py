@@ -112,12 +112,14 @@ async def test_revisions_of_events_and_hazards_overwrite(series: Series, ledger:
     assert (hazard["open"], hazard["overdue"], hazard["age_s"]) == (1, 1, 7200.0)
     ledger.event("sos.raised", "hh-0101/0/7", at=NOON + MINUTE, state="resolved")
     ledger.event("hazard.overdue", "hh-0101/0/8", at=NOON + MINUTE, state="resolved")
-    ledger.hazard("hh-0101/0/8", reported_at=NOON, state="closed", closed_at=NOON + MINUTE)
+    closed = {"state": "closed", "closed_at": NOON + MINUTE, "category": "exit"}
+    ledger.hazard("hh-0101/0/8", reported_at=NOON, **closed)
     await drain(feeder)
     states = {point["subject"]: point["state"] for point in await series.fields("event")}
     assert set(states.values()) == {"resolved"}
     (hazard,) = await series.fields("hazard")
     assert (hazard["open"], hazard["overdue"], hazard["age_s"]) == (0, 0, 60.0)
+    assert hazard["category_now"] == "exit"
 
 
 async def test_feeding_twice_changes_nothing(series: Series, ledger: Ledger) -> None:

@@ -92,7 +92,8 @@ GOLDEN = [
         lines.hazard(
             lines.HazardPoint(
                 site="school-01",
-                category="fire, smoke=yes\\no",
+                reported_category="fire, smoke=yes\\no",
+                category="exit",
                 hazard_id="hh-0101/0/8",
                 reported_at=NOON,
                 state="reported",
@@ -103,8 +104,8 @@ GOLDEN = [
             )
         ),
         "hazard,category=fire\\,\\ smoke\\=yes_no,site=school-01 "
-        'hazard_id="hh-0101/0/8",state="reported",grade="major",open=1i,overdue=0i,age_s=90.5 '
-        "1788235200000289578",
+        'hazard_id="hh-0101/0/8",state="reported",grade="major",open=1i,overdue=0i,age_s=90.5,'
+        'category_now="exit" 1788235200000289578',
     ),
     (
         lines.site_state(

@@ -321,6 +321,7 @@ async def test_odd_characters_survive_the_real_parser(
     subject = 'say "no" \\ to \\" all\\\\ 火'
     hazard = lines.HazardPoint(
         site="school-01",
+        reported_category=category,
         category=category,
         hazard_id=subject,
         reported_at=NOON,
@@ -331,8 +332,10 @@ async def test_odd_characters_survive_the_real_parser(
         age_ms=0,
     )
     await InfluxV1Writer(client, database).write([lines.hazard(hazard)])
-    (series,) = await client.query('SELECT "hazard_id", "category" FROM "hazard"', database)
-    assert series["values"] == [[NOON, subject, category.replace("\\", "_")]]
+    (series,) = await client.query(
+        'SELECT "hazard_id", "category", "category_now" FROM "hazard"', database
+    )
+    assert series["values"] == [[NOON, subject, category.replace("\\", "_"), category]]
 
 
 async def test_victoria_metrics_takes_the_v2_writer(victoria_metrics: Server) -> None:

@@ -1,5 +1,6 @@
 """`gridbeat device enroll`, `rotate`, `suspend`, `resume`, `retire`: who may speak."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,8 +65,8 @@ def rotate(
         return
     chosen, who, span = settings(context), by(author, wall()), parse_span("--overlap", overlap)
     with opened(chosen) as engine:
-        made = rotate(engine, chosen.broker_dir, id_, by=who, overlap=span)
         zone = device(engine, id_, who.now).row.timezone
+        made = rotate(engine, chosen.broker_dir, id_, by=who, overlap=span)
     _show(chosen, made, who, zone, as_json=json)
 
 
@@ -155,22 +156,34 @@ def _show(
 ) -> None:
     from dataclasses import asdict
 
-    from cli.output import emit, note, say
-    from desk.broker import TLS_FOLDER
+    from cli.output import emit, note
     from desk.settling import follow
     from desk.times import rfc3339
 
-    remark = follow(chosen, who)
     until = None if made.until is None else rfc3339(made.until, zone)
-    if as_json:
-        emit(asdict(made) | {"until": until, "live": remark is None, "remark": remark})
-        return
+    if not as_json:
+        _tell(chosen, made, until)
+    # The ledger knows the password's hash alone: whoever will not wait for the broker has it still.
+    remark: str | None = "nobody waited for the broker; then: gridbeat broker sync"
+    try:
+        remark = follow(chosen, who)
+    finally:
+        if as_json:
+            emit(asdict(made) | {"until": until, "live": remark is None, "remark": remark})
+        elif remark is not None:
+            note(remark)
+
+
+def _tell(chosen: "Settings", made: "Enrolled", until: str | None) -> None:
+    """The credential for people, on the screen before anything else is waited for."""
+    from cli.output import note, say
+    from desk.broker import TLS_FOLDER
+
     say(f"user name  {made.username}\nclient id  {made.client_id}\npassword   {made.password}")
+    sys.stdout.flush()
     note("The password is kept nowhere in plain: write it into the device now.")
     authority = chosen.broker_dir / TLS_FOLDER / "ca.crt"
     if authority.exists():
         note(f"By TLS it trusts {authority}: give it a copy.")
     if made.old is not None:
         note(f"What it has now ({made.old}) works until {until}.")
-    if remark is not None:
-        note(remark)

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import signal
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from desk.credentials import hashed
 from store.database import open_engine
 from store.entries import ENTRY
 from tests.cli.running import Gridbeat
-from tests.clients import Client
+from tests.clients import WAIT_S, Client
 from tests.filled import REGISTRY, fill
 from tests.servers import Server, mosquitto
 
@@ -304,6 +307,31 @@ def test_a_password_is_kept_nowhere(ours: Ours) -> None:
     assert made["username"].encode() in kept
     assert made["password"].encode() not in kept
     assert new["password"].encode() not in kept
+
+
+@pytest.mark.parametrize("command", ["enroll", "rotate"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_ctrl_c_loses_no_password(ours: Ours, command: str, as_json: bool) -> None:
+    """Who does not wait for a broker that stands still has the password, and it works."""
+    if command == "rotate":
+        ours.device("enroll", "hh-0101")
+    with closing(socket.create_server(("127.0.0.1", 0))) as still:
+        still.settimeout(WAIT_S)
+        address = {"GRIDBEAT_MQTT_URL": f"mqtt://127.0.0.1:{still.getsockname()[1]}"}
+        impatient = Gridbeat(folder=ours.gridbeat.folder, settings=address)
+        process = impatient.start("device", command, "hh-0101", *["--json"] * as_json)
+        with closing(still.accept()[0]):
+            process.send_signal(signal.SIGINT)
+            said, errors = process.communicate(timeout=30)
+    assert process.returncode != 0
+    if as_json:
+        made = json.loads(said)
+        assert not made["live"]
+    else:
+        names = {"user name": "username", "client id": "client_id", "password ": "password"}
+        made = {names[line[:9]]: line[9:].strip() for line in said.splitlines()}
+    assert "broker sync" in (made["remark"] if as_json else errors)
+    assert ours.lets_in(made)
 
 
 WRONG = [

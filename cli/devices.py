@@ -12,7 +12,7 @@ from desk.devices import DeviceFile, deaf_since, device
 from desk.ledger import opened
 from desk.listing import as_json as row_json
 from desk.names import Names, names
-from desk.times import ago, rfc3339, short, span
+from desk.times import ago, day, rfc3339, span
 from desk.words import Sent
 from devices.ids import Instant
 
@@ -77,7 +77,7 @@ def _percent(row: Any) -> str | None:
 
 
 def _day(look: Look, row: Any) -> str:
-    return "" if row.enrolled_at is None else short(row.enrolled_at, row.timezone, look.now)[:5]
+    return "" if row.enrolled_at is None else day(row.enrolled_at, row.timezone, look.now)
 
 
 def tell_standing(settings: "Settings", wall: Instant, lang: str) -> None:

@@ -32,13 +32,14 @@ def list_(
 
 def _columns(look: "Look") -> "list[Column]":
     from cli.output import Column, verdict
+    from desk.times import clock
 
     def stretches(row: Any) -> str:
-        return ", ".join(_stretch(look, row, stretch) for stretch in row.stretches)
+        return ", ".join(_stretch(row, stretch) for stretch in row.stretches)
 
     return [
         Column(en="opens", zh="开始", cell=lambda row: look.time(row, "opens_at")),
-        Column(en="due", zh="截止", cell=lambda row: look.time(row, "due_at")[-8:]),
+        Column(en="due", zh="截止", cell=lambda row: clock(row.due_at, row.timezone)),
         Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
         Column(en="plan", zh="计划", cell=lambda row: look.names.plan(row.site, row.plan)),
         Column(
@@ -55,10 +56,10 @@ def _columns(look: "Look") -> "list[Column]":
     ]
 
 
-def _stretch(look: "Look", row: Any, stretch: Any) -> str:
-    from desk.times import short
+def _stretch(row: Any, stretch: Any) -> str:
+    from desk.times import clock
 
-    since = short(stretch.breached_at, row.timezone, look.now)[-8:]
+    since = clock(stretch.breached_at, row.timezone)
     if stretch.ended_at is None:
         return f"{since} …"
-    return f"{since}–{short(stretch.ended_at, row.timezone, look.now)[-8:]}"
+    return f"{since}–{clock(stretch.ended_at, row.timezone)}"

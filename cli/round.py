@@ -109,6 +109,7 @@ def _decide(
 def _columns(look: "Look") -> "list[Column]":
     from cli.output import Column
     from cli.output import verdict as told
+    from desk.times import clock
 
     def missing(row: Any) -> str:
         gap = "、" if look.lang == "zh" else ", "
@@ -125,7 +126,7 @@ def _columns(look: "Look") -> "list[Column]":
 
     return [
         Column(en="opens", zh="开始", cell=lambda row: look.time(row, "opens_at")),
-        Column(en="due", zh="截止", cell=lambda row: look.time(row, "due_at")[-8:]),
+        Column(en="due", zh="截止", cell=lambda row: clock(row.due_at, row.timezone)),
         Column(en="site", zh="校区", cell=lambda row: look.names.site(row.site)),
         Column(en="plan", zh="计划", cell=lambda row: look.names.plan(row.site, row.plan)),
         Column(en="verdict", zh="结论", cell=verdict),

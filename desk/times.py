@@ -33,12 +33,26 @@ def rfc3339(instant: Instant, timezone: str | None = None) -> str:
 
 def short(instant: Instant, timezone: str | None, now: Instant) -> str:
     """For tables: `09-01 22:00:05`, with the year where it is not this one."""
+    return _written(instant, timezone, now, "%m-%d %H:%M:%S", "%Y-%m-%d %H:%M")
+
+
+def day(instant: Instant, timezone: str | None, now: Instant) -> str:
+    """Its day alone, for tables: `09-01`, with the year where it is not this one."""
+    return _written(instant, timezone, now, "%m-%d", "%Y-%m-%d")
+
+
+def clock(instant: Instant, timezone: str | None) -> str:
+    """Its time of day alone, for tables, beside a column that tells the day: `22:00:05`."""
+    return _written(instant, timezone, instant, "%H:%M:%S", "")
+
+
+def _written(instant: Instant, timezone: str | None, now: Instant, near: str, far: str) -> str:
+    """By `near` in the year of `now`, else by `far`; `@` and milliseconds where no calendar is."""
     try:
         moment = aware(instant, timezone)
     except OverflowError:
         return f"@{instant}"
-    near = moment.year == aware(now, timezone).year
-    return f"{moment:%m-%d %H:%M:%S}" if near else f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment:{near if moment.year == aware(now, timezone).year else far}}"
 
 
 def span(ms: int, lang: str) -> str:

@@ -320,6 +320,27 @@ def test_a_time_of_no_site_names_its_zone() -> None:
     assert ours == f"{aware(at, None):%m-%d %H:%M:%S %Z}"
 
 
+def test_at_the_turn_of_the_year_columns_tell_whole_days_and_whole_times(tmp_path: Path) -> None:
+    """In January an evening's due is a time of day still, and a day of last year has its year."""
+    fill(tmp_path)
+    evening, january = 1788273000000, 1798761600000  # 2026-09-01 22:30, 2027-01-01 08:00, +08:00
+    with closing(sqlite3.connect(tmp_path / "gridbeat.db")) as ledger, ledger:
+        ledger.execute("DELETE FROM worker")
+        ledger.execute(
+            "INSERT INTO worker (instance, clock, started_at, marker_at, folded_entry)"
+            " VALUES ('sim', 'mqtt', ?, ?, 0)",
+            (evening, january),
+        )
+        ledger.execute("UPDATE device SET enrolled_at = ?", (evening,))
+    gridbeat = Gridbeat(folder=tmp_path)
+    for listing in ("round", "gap"):
+        told = gridbeat(listing, "list", "--site", "school-01", "--lang", "en").stdout
+        assert re.search(r"2026-09-01 \d\d:\d\d  \d\d:\d\d:\d\d  ", told)
+    assert re.search(r"\d\d:\d\d:\d\d(–\d\d:\d\d:\d\d| …)\s*$", told, re.MULTILINE)
+    devices = gridbeat("device", "list", "--lang", "en").stdout
+    assert re.search(r"^hh-0101 .* 2026-09-01\s*$", devices, re.MULTILINE)
+
+
 @pytest.mark.parametrize("listing", ["round", "gap"])
 def test_what_is_not_scored_is_listed_as_such(tmp_path: Path, listing: str) -> None:
     """Where nobody had told the class of its day, a listing says that it counts in no score."""

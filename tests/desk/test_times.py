@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from desk.errors import UsageError
-from desk.times import parse_since, parse_until, rfc3339, short
+from desk.times import clock, day, parse_since, parse_until, rfc3339, short
 from tests.filled import at
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -62,3 +62,17 @@ def test_a_mad_clock_is_printed_all_the_same() -> None:
     """A device may tell any time up to 2^53 ms; a year beyond 9999 is shown as it was told."""
     assert rfc3339(2**53 - 1, "Asia/Shanghai") == "@9007199254740991"
     assert short(2**53 - 1, "Asia/Shanghai", NOW) == "@9007199254740991"
+    assert day(2**53 - 1, "Asia/Shanghai", NOW) == "@9007199254740991"
+    assert clock(2**53 - 1, "Asia/Shanghai") == "@9007199254740991"
+
+
+@pytest.mark.parametrize(
+    ("now", "days"), [("2026-12-31T23:00:00+08:00", "12-31"), ("2027-01-01T07:00Z", "2026-12-31")]
+)
+def test_a_day_tells_its_year_where_it_is_another_and_a_clock_never_a_day(
+    now: str, days: str
+) -> None:
+    """The zone's year counts, and the time of day is the same whichever year it is."""
+    evening = at("2026-12-31T22:00:05+08:00")
+    assert day(evening, "Asia/Shanghai", at(now)) == days
+    assert clock(evening, "Asia/Shanghai") == "22:00:05"

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from contextlib import suppress
 
 import mqtt5
 import structlog
@@ -23,7 +22,7 @@ class Line:
 
     `session`: what the broker keeps of it between connections; None: nothing. Of `ears`, `opened`
     is told of success alone. `wire` is the connection there is now, and `number` counts them: what
-    belongs to one does not slip into the next.
+    belongs to one does not slip into the next. Each has ended before the next one begins.
     """
 
     def __init__(self, broker: Broker, client_id: str, session: Session | None, ears: Ears) -> None:
@@ -49,10 +48,13 @@ class Line:
         keeping, self._keeping = self._keeping, None
         if keeping is None:
             return
-        if self.wire is not None:
-            self.wire.hang_up()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.wire.ended.wait(), HANG_UP_WITHIN_S)
+        wire = self.wire
+        if wire is not None:
+            wire.hang_up()
+            try:
+                await asyncio.wait_for(wire.ended.wait(), HANG_UP_WITHIN_S)
+            except TimeoutError:  # TLS waits for an answer to its goodbye
+                await wire.cut()
         keeping.cancel()
         await asyncio.wait((keeping,))
 
@@ -65,7 +67,9 @@ class Line:
                 self._say("mqtt.unreachable", str(error) or "no answer")
             else:
                 await wire.ended.wait()
-            self.wire = None
+            if self.wire is not None:
+                await self.wire.cut()  # it may have come as we gave it up
+                self.wire = None
             await asyncio.sleep(AGAIN_S[min(self._tries, len(AGAIN_S) - 1)])
             self._tries += 1
 

@@ -138,6 +138,14 @@ class Wire(asyncio.Protocol):
         self.send(_BYE)
         self._transport.close()
 
+    async def cut(self) -> None:
+        """End without a word, however it stands; when this returns, the end has been told."""
+        if self._transport is None:
+            self.ended.set()
+            return
+        self._transport.abort()
+        await self.ended.wait()
+
     # Inside -------------------------------------------------------------------------------------
 
     def _publish(self, buffer: bytes, at: int, start: int, end: int) -> Delivery:

@@ -127,6 +127,7 @@ def _move(
     from dataclasses import asdict
 
     from cli.output import emit, note, say
+    from cli.settled import end
     from desk.access import move
     from desk.ledger import opened
     from desk.settling import follow
@@ -135,15 +136,14 @@ def _move(
     chosen, who = settings(context), by(author, wall())
     with opened(chosen) as engine:
         moved = move(engine, chosen.broker_dir, id_, step, by=who, reason=reason)
-    remark = follow(chosen, who)
+    settled = follow(chosen, who)
     if as_json:
-        emit(asdict(moved) | {"live": remark is None, "remark": remark})
-        return
-    say(f"{moved.device}: {moved.was} → {moved.access}")
-    if step is Step.RETIRE:
-        note("Take it out of the registry file as well: a file that names it brings it back.")
-    if remark is not None:
-        note(remark)
+        emit(asdict(moved) | {"live": settled.remark is None, "remark": settled.remark})
+    else:
+        say(f"{moved.device}: {moved.was} → {moved.access}")
+        if step is Step.RETIRE:
+            note("Take it out of the registry file as well: a file that names it brings it back.")
+    end(settled)
 
 
 def _show(
@@ -157,6 +157,7 @@ def _show(
     from dataclasses import asdict
 
     from cli.output import emit, note
+    from cli.settled import end
     from desk.settling import follow
     from desk.times import rfc3339
 
@@ -164,14 +165,16 @@ def _show(
     if not as_json:
         _tell(chosen, made, until)
     # The ledger knows the password's hash alone: whoever will not wait for the broker has it still.
-    remark: str | None = "nobody waited for the broker; then: gridbeat broker sync"
+    settled, remark = None, "nobody waited for the broker; then: gridbeat broker sync"
     try:
-        remark = follow(chosen, who)
+        settled = follow(chosen, who)
     finally:
+        said = remark if settled is None else settled.remark
         if as_json:
-            emit(asdict(made) | {"until": until, "live": remark is None, "remark": remark})
-        elif remark is not None:
+            emit(asdict(made) | {"until": until, "live": said is None, "remark": said})
+        elif settled is None:
             note(remark)
+    end(settled)
 
 
 def _tell(chosen: "Settings", made: "Enrolled", until: str | None) -> None:

@@ -90,7 +90,8 @@ def sync(context: typer.Context, author: Author = None, json: Json = False) -> N
     """
     from dataclasses import asdict
 
-    from cli.output import emit, note, say
+    from cli.output import emit, say
+    from cli.settled import end
     from desk.ledger import opened
     from desk.settling import settle
 
@@ -99,11 +100,10 @@ def sync(context: typer.Context, author: Author = None, json: Json = False) -> N
         done = settle(chosen, engine, by=by(author, wall()), whole=True)
     if json:
         emit(asdict(done))
-        return
-    for words, names in (("let in", done.let_in), ("shut out", done.shut_out)):
-        if names:
-            say(f"{words}: {', '.join(names)}")
-    if not (done.let_in or done.shut_out):
-        say("the files said so already")
-    if done.remark is not None:
-        note(done.remark)
+    else:
+        for words, names in (("let in", done.let_in), ("shut out", done.shut_out)):
+            if names:
+                say(f"{words}: {', '.join(names)}")
+        if not (done.let_in or done.shut_out):
+            say("the files said so already")
+    end(done)

@@ -1,11 +1,14 @@
 """`gridbeat registry`: sites, checkpoints, people, devices, plans."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import Author, Json, by, group, settings, wall
+
+if TYPE_CHECKING:
+    from store.registry import Report
 
 app = group()
 
@@ -28,19 +31,25 @@ def apply(
     json: Json = False,
 ) -> None:
     """Make the registry what FILE says of the sites it names; a second time changes nothing."""
-    from cli.output import emit, note, say
+    from cli.output import emit
+    from cli.settled import end
     from desk.registry import apply as apply_file
-    from desk.settling import follow
+    from desk.settling import Settled, follow
 
     chosen, who = settings(context), by(author, wall())
     report = apply_file(chosen, file, by=who, dry_run=dry_run)
-    remark = None if dry_run or not report.changes else follow(chosen, who)
-    if remark is not None:
-        note(remark)
+    settled = Settled() if dry_run or not report.changes else follow(chosen, who)
     if json:
         changes = [change.to_json() for change in report.changes.things]
         emit({"version": report.version, "dry_run": report.dry_run, "changes": changes})
-        return
+    else:
+        _print(report)
+    end(settled)
+
+
+def _print(report: "Report") -> None:
+    from cli.output import say
+
     for line in report.lines():
         say(line)
     count = len(report.lines())

@@ -8,6 +8,7 @@ and sees that it has. Who lost a login is hung up; of who is retired nothing sta
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, select
@@ -41,14 +42,27 @@ HOUSE = "gridbeat"
 """Who ends what ends by itself, in the audit."""
 
 
+class Reach(StrEnum):
+    """How far what the ledger says has come on its way to the broker."""
+
+    LIVE = "live"  # the broker goes by it
+    WRITTEN = (
+        "written"  # in its files; no broker runs from them, and one goes by them when it starts
+    )
+    UNTOLD = "untold"  # in its files; the one that runs could not be told, or does not go by them
+    UNWRITTEN = "unwritten"  # in the ledger alone
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """Which user names the broker takes anew, and which no more. `remark`: what stands against it,
-    in words; None when the broker runs by what the ledger says.
+    """Which user names the broker takes anew, and which no more, and how far that has come.
+
+    `remark`: what stands against it, in words; None when the broker runs by what the ledger says.
     """
 
     let_in: tuple[str, ...] = ()
     shut_out: tuple[str, ...] = ()
+    reach: Reach = Reach.LIVE
     remark: str | None = None
 
 
@@ -75,25 +89,31 @@ def settle(settings: Settings, engine: Engine, *, by: By, whole: bool = False) -
     shut_out = () if changed is None else changed.shut_out
     lost = {name.removesuffix(SECOND) for name in shut_out}
     mute = {name: kept for name, kept in wanted.mute.items() if whole or name in lost}
+    reach, remark = _tell(settings, changed, mute)
     return Settled(
         let_in=() if changed is None else changed.let_in,
         shut_out=shut_out,
-        remark=_tell(settings, changed, mute),
+        reach=reach,
+        remark=remark,
     )
 
 
-def follow(settings: Settings, by: By) -> str | None:
-    """Settle after the ledger was changed; what stands against it, in words, and never an error.
+def follow(settings: Settings, by: By) -> Settled:
+    """Settle after the ledger was changed; what stands against it is told, and never raised.
 
-    Nothing where there are no broker's files of ours.
+    Nothing to do where there are no broker's files of ours.
     """
     if not (settings.broker_dir / broker.PASSWORDS).exists():
-        return None
+        return Settled()
     try:
         with opened(settings) as engine:
-            return settle(settings, engine, by=by).remark
+            return settle(settings, engine, by=by)
     except (DeskError, OSError) as error:
-        return f"the broker's files are not written yet: {error}; then: gridbeat broker sync"
+        remark = (
+            f"it is decided, but the broker's files are not written: {error}. Mend that; a service "
+            "that runs here tries again by itself, and so does: gridbeat broker sync"
+        )
+        return Settled(reach=Reach.UNWRITTEN, remark=remark)
 
 
 def write_files(engine: Engine, folder: Path, *, by: By) -> tuple[broker.Changed | None, Wanted]:
@@ -166,7 +186,7 @@ def _kept(held: Holder) -> tuple[str, ...]:
 
 def _tell(
     settings: Settings, changed: broker.Changed | None, mute: Mapping[str, tuple[str, ...]]
-) -> str | None:
+) -> tuple[Reach, str | None]:
     """Have the running broker go by its files; what stands against it, in words."""
     folder, address = settings.broker_dir, settings.mqtt_url
     # Who is let in anew begins a session of its own: none that an earlier one left gathers for it.
@@ -175,13 +195,14 @@ def _tell(
     kept = [name for filters in mute.values() for name in filters]
     try:
         if not broker.reload(folder):
-            return f"no broker runs from {folder}; it goes by its files when it starts"
+            return Reach.WRITTEN, f"no broker runs from {folder}; it goes by them when it starts"
         if changed is not None and not asyncio.run(
             lets_in(settings, broker.CHECK_USER, changed.check)
         ):
-            return f"the broker was told, but {address} does not go by {folder}: another one?"
+            other = f"the broker was told, but {address} does not go by {folder}: another one?"
+            return Reach.UNTOLD, other
         asyncio.run(hang_up(settings, ids))
         asyncio.run(clear_retained(settings, kept))
     except DeskError as error:
-        return f"{error}: {error.remedy}"
-    return None
+        return Reach.UNTOLD, f"{error}: {error.remedy}"
+    return Reach.LIVE, None

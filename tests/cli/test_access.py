@@ -18,7 +18,7 @@ from store.entries import ENTRY
 from tests.cli.running import Gridbeat
 from tests.clients import WAIT_S, Client
 from tests.filled import REGISTRY, fill
-from tests.servers import Server, mosquitto
+from tests.servers import Server, free_port, mosquitto
 
 pytestmark = pytest.mark.broker
 
@@ -294,6 +294,30 @@ def test_what_is_decided_while_the_broker_is_down_holds_when_it_comes_back(ours:
     late = Client(ours.server.port)
     late.subscribe("patrol/v1/+/+/#")
     assert not late.until(lambda: late.inbox, limit=0.3)
+
+
+def test_a_decision_that_did_not_reach_the_files_has_failed(ours: Ours) -> None:
+    """Who is shut out in the ledger alone still comes in: that is exit code 1, and what to do."""
+    made = ours.device("enroll", "hh-0101")
+    lock = ours.gridbeat.folder / "broker" / ".lock"
+    lock.unlink()
+    lock.mkdir()  # nobody can hold the folder now, root neither
+    for words in (("device", "suspend", "hh-0101"), ("device", "enroll", "hh-0201", "--json")):
+        done = ours.gridbeat(*words)
+        assert (done.returncode, "gridbeat broker sync" in done.stderr) == (1, True)
+    assert json.loads(done.stdout)["password"]
+    assert ours.lets_in(made)
+    lock.rmdir()
+    assert ours.gridbeat("broker", "sync").returncode == 0
+    assert not ours.lets_in(made)
+
+
+def test_a_running_broker_that_is_not_told_is_one_that_does_not_answer(ours: Ours) -> None:
+    """The files are written, but whether the broker goes by them nobody has seen: exit code 4."""
+    elsewhere = {"GRIDBEAT_MQTT_URL": f"mqtt://127.0.0.1:{free_port()}"}
+    gridbeat = Gridbeat(folder=ours.gridbeat.folder, settings=elsewhere)
+    done = gridbeat("device", "enroll", "hh-0101", "--json")
+    assert (done.returncode, json.loads(done.stdout)["live"]) == (4, False)
 
 
 def test_a_password_is_kept_nowhere(ours: Ours) -> None:

@@ -80,19 +80,23 @@ class Beside:
     async def retake(self) -> int:
         """Take again what somebody asked for, after the registry was corrected; how many it was."""
         asked = await self._ledger.read(lambda c: quarantine.asked(c, RETAKEN))
-        for entry in asked:
+        for number, entry in enumerate(asked):
             session = SOS if entry.topic.endswith("/up/sos") else MAIN
             delivery = _delivery(session, entry.topic, entry.payload)
             now = self._clock.now()
             try:
                 items = list(self._reader.read(delivery, entry.received_at))
-                work = partial(self._writer.retake, entry, items, now)
-                self._on_committed(await self._ledger.in_writer(work))
+                done = await self._ledger.in_writer(partial(self._writer.retake, entry, items, now))
+            except OperationalError as error:
+                log.error("ledger.refused", error=str(error.orig), next="taken again in a second")
+                return number
             except Exception:  # one entry of strangers must not end the house
                 log.exception("quarantine.retry_failed", entry=entry.id)
                 await self._ledger.write(
                     partial(quarantine.settle, id_=entry.id, state=State.KEPT, now=None)
                 )
+            else:
+                self._on_committed(done)
         return len(asked)
 
 

@@ -49,10 +49,12 @@ class MarkersOut:
         """Markers have come back; returns how many before them the broker had, and swallowed."""
         swallowed = 0
         for marker in markers:
-            while self._out and self._out[0] <= marker:
+            while self._out and (marker in self._out or self._out[0] <= marker):
                 at = self._out.popleft()
                 swallowed += at != marker and at in self._taken
                 self._taken.discard(at)
+                if at == marker:  # those behind it came later, whatever the clock said then
+                    break
         return swallowed
 
 

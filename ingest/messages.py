@@ -18,7 +18,7 @@ TAKEN_WITHIN_S = 5.0
 
 async def tell(source: Source, ledger: Ledger, now: Callable[[], Instant]) -> None:
     """Send what waits, at most a page."""
-    if not source.connected:
+    if not source.can_publish:
         return
     pending = await ledger.read(lambda c: messages.waiting(c, PAGE))
     sendings = [

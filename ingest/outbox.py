@@ -66,7 +66,7 @@ class Outbox:
 
     async def _page(self) -> bool:
         """Send one page; True when there may be another."""
-        if not self._source.connected:
+        if not self._source.can_publish:
             await self._pause()
             return True
         now = None if self._now is None else self._now()

@@ -185,7 +185,7 @@ class Service:
         self._room = Room(ledger_path(ledger.engine), settings, self._health)
         self._marked, self._ahead = asyncio.Event(), asyncio.Event()
         self._following = asyncio.Lock()
-        self._reading = self._short = False
+        self._reading = self._short = self._there = False
         self._ending = False
         self._known = begun.marker
 
@@ -293,6 +293,7 @@ class Service:
     def _on_connection(self, connected: bool) -> None:
         if self._ending or self._short:  # we hang up: that is no fault of the broker's
             return
+        self._there = connected
         self._health.because("broker", None if connected else "not connected to the broker")
         log.info(
             "mqtt.connected" if connected else "mqtt.lost", broker=str(self._settings.mqtt_url)
@@ -400,10 +401,12 @@ class Service:
         """Where the ledger has too little room we hang up, and come back when there is enough."""
         short = await asyncio.to_thread(self._room.short)
         if short is self._short:
+            if self._there and not self._source.connected:  # it went while we had hung up
+                self._on_connection(False)
             return
         self._short = short
         self._watch.hold_back(hung_up=short)
-        if short:
+        if short and (self._there or not self._reading):
             self._outages.turned(self._clock.now(), there=True)  # it is we who hang up
         if self._reading:
             await (self._source.pause() if short else self._source.resume())

@@ -82,6 +82,7 @@ class Watch:
         # After a start, what waits with the broker is given its time to come in.
         ours = isinstance(clock, SystemClock)
         self._given_up_at = clock.now() + GIVE_UP_MS if ours else None
+        self._hung_up = False
 
     def advance(self, known: Instant) -> None:
         """Everything that had arrived by `known` is committed, and what is owed until then made."""
@@ -123,14 +124,18 @@ class Watch:
         self.make_up_for(OwnGap(since=since, cause=Cause.CLOCK))
         self.end_gap(max(until, self._clock.now()))
         self._paused_until = until
-        self.hold_back(hung_up=False)
+        self._wait_anew()
         self._paused = False
         self._some.set()
 
     def hold_back(self, *, hung_up: bool) -> None:
         """While we have hung up ourselves, a marker that does not come back means nothing."""
+        self._hung_up = hung_up
+        self._wait_anew()
+
+    def _wait_anew(self) -> None:
         if self._given_up_at is not None:
-            self._given_up_at = NEVER if hung_up else self._clock.now() + GIVE_UP_MS
+            self._given_up_at = NEVER if self._hung_up else self._clock.now() + GIVE_UP_MS
 
     def poke(self) -> None:
         """Something judged wants another look."""

@@ -96,6 +96,15 @@ async def test_what_was_not_taken_is_told_again(bench, ledger, broker, source, m
     assert [event["id"] for event in told(broker, "sos.raised")] == [event_id]
 
 
+async def test_events_leave_while_nothing_is_read(bench, ledger, broker, source, monkeypatch):
+    """While we have hung up to read no more, as below the disk's floor, alarms are told all the
+    same."""
+    monkeypatch.setattr(MemorySource, "connected", False)
+    bench.take(delivery(up("sos"), {"seq": 1, "at": NOW}))
+    async with Running(Outbox(source, ledger).run()):
+        await until(lambda: told(broker, "sos.raised"))
+
+
 async def test_thousands_that_wait_all_leave(bench, ledger, broker, source):
     """A backlog of thousands leaves page by page, in its order, each event once."""
     for start in range(0, 3_000, 200):
@@ -175,6 +184,18 @@ async def test_receipts_tell_the_time_of_the_clock_in_force(broker, source):
     )
     await until(lambda: told(broker, "receipt"))
     assert told(broker, "receipt")[0]["now"] == NOW
+
+
+async def test_a_marker_of_before_our_clock_was_set_back_swallows_none_of_after(source):
+    """What the broker has and brings later is not missed because its time is an earlier one."""
+    out, hour = marking.MarkersOut(), 3_600_000
+    for at in (NOW, NOW + 1_000, NOW + 1_500 - hour, NOW + 2_500 - hour):
+        out.sent(at, source.publish("marker", b"", qos=1))
+    await asyncio.sleep(0)
+    assert out.back([NOW, NOW + 1_000, NOW + 1_500 - hour]) == 0
+    out.sent(NOW + 3_500 - hour, source.publish("marker", b"", qos=1))
+    await asyncio.sleep(0)
+    assert out.back([NOW + 3_500 - hour]) == 1
 
 
 async def marked(broker, source, *, beyond_due_ms: int) -> None:

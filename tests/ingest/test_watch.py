@@ -99,6 +99,27 @@ async def test_without_a_marker_it_judges_a_minute_later_and_says_so(bench, ledg
     assert [waited for _, waited in verdicts(bench)] == [True]
 
 
+async def test_while_we_have_hung_up_a_clock_that_steps_lets_nothing_be_given_up(bench, ledger):
+    """What waits with the broker because the disk is full is not missed, whatever our clock does
+    meanwhile; a minute after we read again, what then is not there is."""
+    opens = now_ms() - 3 * MINUTE
+    owe(bench.ledger.engine, opens, opens + MINUTE)
+    clock = Clocked()
+    watch = a_watch(bench, ledger, clock)
+    watch.advance(opens)
+    watch.hold_back(hung_up=True)
+    watch.pause()
+    watch.resume(clock.now(), clock.now())
+    clock.ahead = 2 * GIVE_UP_MS
+    await turn(watch)
+    assert verdicts(bench) == []
+    watch.hold_back(hung_up=False)
+    clock.ahead += GIVE_UP_MS
+    watch.poke()
+    await turn(watch)
+    assert [waited for _, waited in verdicts(bench)] == [True]
+
+
 async def test_a_marker_of_before_our_clock_was_set_back_judges_nothing(bench, ledger):
     """What falls due in an hour that comes again is judged by a marker of the clock that holds."""
     opens = now_ms()

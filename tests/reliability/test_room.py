@@ -98,6 +98,30 @@ def _fill(ballast: Path) -> None:
                 continue
 
 
+BROKER_IS_GONE = "SELECT count(*) FROM outage WHERE what = 'broker' AND until IS NULL"
+
+
+@pytest.mark.parametrize("first", ["the disk", "the broker"])
+def test_a_broker_that_goes_while_the_disk_is_full_is_found_gone(small, broker, first):
+    """Once there is room, it says that the broker is not there, and the outage is in the ledger;
+    with the broker back it goes on."""
+    with a_service(small, broker.port, REGISTRY, disk_floor_mb="4") as service:
+        ballast = small / "ballast"
+        worst = [lambda: _fill(ballast), broker.kill]
+        words = ["must stay: make room", "not connected to the broker"]
+        for step in (0, 1) if first == "the disk" else (1, 0):
+            worst[step]()
+            if (step, first) != (1, "the disk"):  # nobody can tell while we have hung up
+                until(lambda: words[step] in service.get("/readyz")[1], words[step], 30)  # noqa: B023
+        ballast.unlink()
+        until(lambda: words[0] not in service.get("/readyz")[1], "room", 30)
+        until(lambda: words[1] in service.get("/readyz")[1], words[1], 30)
+        until(lambda: service.value(BROKER_IS_GONE) == 1, "the outage", 30)
+        broker.start()
+        until(lambda: service.get("/readyz")[0] == 200, "ready", 30)
+        until(lambda: service.value(BROKER_IS_GONE) == 0, "the outage's end", 30)
+
+
 def test_a_ledger_that_may_grow_no_more_is_said_and_nothing_is_lost(tmp_path, broker):
     """The same where the system limits the size of files, as a quota does."""
     with (

@@ -35,16 +35,27 @@ def list_(
     every: Annotated[
         bool, typer.Option("--all", help="Every revision, not only those that hold.")
     ] = False,
+    raised: Annotated[
+        bool,
+        typer.Option(
+            "--raised", help="Ordered, and asked for, by when they were raised, not became true."
+        ),
+    ] = False,
     json: Json = False,
     lang: Language = None,
 ) -> None:
-    """List events by when they became true, each by the revision that holds."""
+    """List events by when they became true, each by the revision that holds.
+
+    A handheld that was away tells what happened hours ago: `--raised` finds it by when it was told.
+    """
+    from functools import partial
+
     from cli.listing import Shape, show
-    from desk.listing import revisions
     from store.listings import events
 
-    query = revisions if every else events
-    shape = Shape(query=query, columns=_columns, empty=("No events.", "没有事件。"))
+    query = partial(events, revisions=every, raised=raised)
+    columns = partial(_columns, raised=raised)
+    shape = Shape(query=query, columns=columns, empty=("No events.", "没有事件。"))
     show(context, shape, asked(site, since, until), as_json=json, lang=language(lang))
 
 
@@ -57,7 +68,7 @@ def watch(
 ) -> None:
     """Follow events as they are told on MQTT from now on, one line each, until Ctrl-C.
 
-    A broker that goes away is waited for; what was told meanwhile `event list --since` shows.
+    A broker that goes away is waited for; what was told meanwhile `event list --raised` shows.
     """
     from cli.watch import follow
 
@@ -89,7 +100,7 @@ def ack(
     say(f"{done}: {event.message[spoken]}  ({event.kind}, {event.subject})")
 
 
-def _columns(look: "Look") -> "list[Column]":
+def _columns(look: "Look", *, raised: bool) -> "list[Column]":
     from cli.output import SEVERITIES, STATES, Column, mark
 
     def message(row: Any) -> str:
@@ -98,7 +109,9 @@ def _columns(look: "Look") -> "list[Column]":
     def site(row: Any) -> str:
         return "" if row.timezone is None else look.names.site(row.site)
 
+    told = Column(en="raised", zh="告警时间", cell=lambda row: look.time(row, "raised_at"))
     return [
+        *([told] if raised else []),
         Column(en="at", zh="时间", cell=lambda row: look.time(row, "at")),
         Column(
             en="severity", zh="级别", cell=lambda row: mark(SEVERITIES, row.severity, look.lang)

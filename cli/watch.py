@@ -57,7 +57,7 @@ class _Turns:
                 else "the broker is gone; watching goes on when it is back (Ctrl-C ends it)"
             )
             return
-        shows = f"gridbeat event list --since {self._since}"
+        shows = f"gridbeat event list --raised --since {self._since}"
         note(
             f"连接已恢复；期间的事件请看：{shows}"
             if self._zh

@@ -11,7 +11,6 @@ from desk.ledger import present
 from desk.times import parse_since, parse_until, rfc3339
 from desk.zones import zone_of
 from devices.ids import Instant
-from store import listings
 from store.database import reading
 from store.walking import Filter, UnknownSite
 
@@ -46,7 +45,12 @@ def rows(engine: Engine, asked: Asked, query: Callable[[Engine, Filter], Iterato
     try:
         yield from query(engine, asked.read(engine))
     except UnknownSite as error:
-        raise DeskError(str(error), "gridbeat registry apply FILE makes sites known") from None
+        raise refused(error) from None
+
+
+def refused(error: UnknownSite) -> DeskError:
+    """A site that is not in the registry, as an operator is told of it."""
+    return DeskError(str(error), "gridbeat registry apply FILE makes sites known")
 
 
 def as_json(row: Any) -> dict[str, Any]:
@@ -69,8 +73,3 @@ def _value(name: str, value: Any, timezone: str | None) -> Any:
     if is_dataclass(value):
         return _printed(value, timezone)
     return value
-
-
-def revisions(engine: Engine, asked: Filter) -> Iterator[Any]:
-    """Every revision of every event."""
-    return listings.events(engine, asked, revisions=True)

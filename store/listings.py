@@ -244,16 +244,22 @@ def quotas(engine: Engine, asked: Filter, *, now: Instant) -> Iterator[QuotaRow]
 # Events -----------------------------------------------------------------------------------------
 
 
-def events(engine: Engine, asked: Filter, *, revisions: bool = False) -> Iterator[EventOut]:
-    """Events by when they became true: the revision that holds, or with `revisions` all of them."""
+def events(
+    engine: Engine, asked: Filter, *, revisions: bool = False, raised: bool = False
+) -> Iterator[EventOut]:
+    """Events by when they became true, or with `raised` by when they were raised here.
+
+    The revision that holds of each, or with `revisions` all of them.
+    """
     query = select(*(column for column in EVENT.c if column.name != "id"))
     if not revisions:
         query = query.where(_holds())
     places = site_places(engine, None if asked.site == ALL else asked.site)
     places = [NOWHERE] if asked.site == ALL else places if asked.site else [*places, NOWHERE]
     by_id = {place.id: place for place in places}
+    when = EVENT.c.raised_at if raised else EVENT.c.at
     streams = [
-        Stream(query=query.where(EVENT.c.site_id == place.id), key=(EVENT.c.at, EVENT.c.id))
+        Stream(query=query.where(EVENT.c.site_id == place.id), key=(when, EVENT.c.id))
         for place in places
     ]
     for row in merged(engine, streams, asked):

@@ -2,6 +2,7 @@
 
 import json
 import select
+import shlex
 import signal
 import subprocess
 import time
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 
 from desk import broker
+from devices.ids import Instant
+from rules.notices import sos_raised
+from store.database import open_engine, writing
+from store.events import raise_notices
 from tests.cli.running import Gridbeat
 from tests.clients import WAIT_S, Client
 from tests.filled import fill
@@ -18,19 +23,22 @@ from tests.servers import Server, mosquitto
 
 pytestmark = pytest.mark.broker
 
+EVENT_AT = 1788276600000
 EVENT = {
     "id": "0" * 32,
     "kind": "sos.raised",
     "severity": "critical",
     "site": "school-01",
     "subject": "hh-0101/0/7",
-    "at": 1788276600000,
+    "at": EVENT_AT,
     "raised_at": 1788276600050,
     "revision": 1,
     "state": "open",
     "message": {"zh": "hh-0101 紧急求助", "en": "hh-0101 calls for help"},
     "data": {},
 }
+LATE = sos_raised("school-01", "hh-0101/0/9", Instant(EVENT_AT), device="hh-0101", data={})
+"""Made long before it was told."""
 
 
 @pytest.fixture
@@ -86,7 +94,10 @@ def test_events_are_followed_until_ctrl_c(ours: tuple[Gridbeat, Server], as_json
 
 
 def test_a_watch_outlives_the_broker(ours: tuple[Gridbeat, Server]) -> None:
-    """It says that the broker went and came back, how to see what it missed, and goes on."""
+    """It says that the broker went and came back, how to see what it missed, and goes on.
+
+    Whatever was told meanwhile, though it became true long before.
+    """
     gridbeat, server = ours
     process = gridbeat.start("event", "watch")
     assert process.stderr is not None
@@ -94,6 +105,10 @@ def test_a_watch_outlives_the_broker(ours: tuple[Gridbeat, Server]) -> None:
         told_until_heard(process, Client(server.port))
         server.stop()
         gone = process.stderr.readline()
+        engine = open_engine(f"sqlite:///{gridbeat.folder / 'gridbeat.db'}")
+        with writing(engine) as connection:
+            raise_notices(connection, [LATE], time.time_ns() // 1_000_000)
+        engine.dispose()
         server.start()
         back = process.stderr.readline()
         line = told_until_heard(process, Client(server.port))
@@ -102,7 +117,8 @@ def test_a_watch_outlives_the_broker(ours: tuple[Gridbeat, Server]) -> None:
         process.communicate(timeout=30)
     assert process.returncode == 0
     assert "the broker is gone" in gone
-    assert "gridbeat event list --since 20" in back
+    missed = gridbeat(*shlex.split(back.partition(": gridbeat ")[2]), "--json")
+    assert [event["subject"] for event in json.loads(missed.stdout)] == [LATE.subject]
     assert "hh-0101 calls for help" in line
 
 

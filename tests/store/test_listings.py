@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, text
 
+from rules.notices import sos_raised
 from store import listings, walking
 from store.database import open_engine, reading, writing
 from store.entries import ENTRY, EntryKind
+from store.events import raise_notices
 from store.walking import Filter, UnknownSite
 from tests.filled import APPLIED, at, fill
 
@@ -98,6 +100,19 @@ def test_only_the_revision_that_holds(engine: Engine) -> None:
         if r.kind == "sos.raised"
     ]
     assert (held, every) == ([2], [1, 2])
+
+
+def test_what_is_told_late_is_found_by_when_it_was_told(engine: Engine) -> None:
+    """An alarm of 20:00 that a handheld brings at 22:01 is among what was raised since 22:00."""
+    made, told_at = at("2026-09-01T20:00+08:00"), at("2026-09-01T22:01+08:00")
+    late = sos_raised("school-01", "hh-0101/0/9", made, device="hh-0101", data={})
+    with writing(engine) as connection:
+        raise_notices(connection, [late], told_at)
+    asked = Filter(since=at("2026-09-01T22:00+08:00"))
+    told = [r for r in listings.events(engine, asked, raised=True) if r.site == "school-01"]
+    assert (told[0].subject, told[0].at) == ("hh-0101/0/9", made)
+    assert [r.raised_at for r in told] == sorted(r.raised_at for r in told)
+    assert "hh-0101/0/9" not in [r.subject for r in listings.events(engine, asked)]
 
 
 def test_pages_miss_and_repeat_nothing(engine: Engine) -> None:

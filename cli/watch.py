@@ -32,7 +32,7 @@ def follow(settings: "Settings", site: str | None, *, as_json: bool, lang: str) 
 
 async def _follow(settings: "Settings", site: str | None, *, as_json: bool, lang: str) -> None:
     screen = console()
-    known = await asyncio.to_thread(places, settings)
+    known = await asyncio.to_thread(places, settings, site)
     async for event in events(settings, site, _Turns(lang)):
         if as_json:
             sys.stdout.write(dump(_dated(event)) + "\n")

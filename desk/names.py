@@ -7,10 +7,12 @@ from sqlalchemy import Engine, select
 
 from desk.errors import DeskError
 from desk.ledger import opened
+from desk.listing import refused
 from store.database import SchemaOutdated, reading
 from store.listings import CHECKPOINT, PERSON, PLAN, SITE, VERSION
 from store.lock import LedgerInUse
 from store.settings import Settings
+from store.walking import ALL, unknown_site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +71,17 @@ class Place:
     timezone: str
 
 
-def places(settings: Settings) -> Mapping[str, Place]:
-    """Every site; none where there is no ledger, as on a machine that only watches."""
+def places(settings: Settings, site: str | None = None) -> Mapping[str, Place]:
+    """Every site; none where there is no ledger, as on a machine that only watches.
+
+    Raises `DeskError` where there is one, and `site` is no site of it.
+    """
     try:
         with opened(settings) as engine, reading(engine) as connection:
-            rows = connection.execute(select(SITE.c.slug, SITE.c.name, SITE.c.timezone))
-            return {row.slug: Place(name=row.name, timezone=row.timezone) for row in rows}
+            rows = connection.execute(select(SITE.c.slug, SITE.c.name, SITE.c.timezone)).all()
     except (DeskError, SchemaOutdated, LedgerInUse):
         return {}
+    found = {row.slug: Place(name=row.name, timezone=row.timezone) for row in rows}
+    if found and site not in (None, ALL, *found):
+        raise refused(unknown_site(str(site), list(found)))
+    return found

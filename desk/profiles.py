@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from desk.acts import By
 from desk.calendars import scope_of
@@ -12,9 +12,11 @@ from rules.durations import parse_duration
 from rules.plans import Window
 from rules.profiles import Profile
 from store import profiles
+from store.calendars import Scope
 from store.database import reading, writing
-from store.listings import NODE, SITE
+from store.listings import NODE, PLAN, SITE
 from store.profiles import Given, ProfileExists, UnknownProfile
+from store.reach import sites_below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +56,12 @@ def give(engine: Engine, asked: Asked, *, by: By, reason: str) -> Profile:
     profile = asked.profile()
     try:
         with writing(engine) as connection:
+            scope = scope_of(connection, asked.site, asked.grid)
+            if asked.plan is not None:
+                _refuse_unknown(connection, scope, asked.plan)
             given = Given(
                 profile=profile,
-                scope=scope_of(connection, asked.site, asked.grid),
+                scope=scope,
                 plan=asked.plan,
                 author=by.author,
                 reason=reason,
@@ -66,6 +71,20 @@ def give(engine: Engine, asked: Asked, *, by: By, reason: str) -> Profile:
     except ProfileExists as error:
         raise DeskError(str(error), f"gridbeat profile end {asked.slug}") from None
     return profile
+
+
+def _refuse_unknown(connection: Connection, scope: Scope, plan: str) -> None:
+    """Raise `DeskError` where no site that is meant has a plan of this id."""
+    query = select(PLAN.c.slug).where(PLAN.c.retired_at.is_(None)).distinct().order_by(PLAN.c.slug)
+    if scope.site_id is not None:
+        query = query.where(PLAN.c.site_id == scope.site_id)
+    elif scope.node_id is not None:
+        sites = sites_below(connection).get(scope.node_id, frozenset())
+        query = query.where(PLAN.c.site_id.in_(sites))
+    known = connection.execute(query).scalars().all()
+    if plan not in known:
+        remedy = f"one of: {', '.join(known)}" if known else "gridbeat registry apply FILE adds it"
+        raise DeskError(f"no plan is called {plan!r}", remedy)
 
 
 def end(engine: Engine, slug: str, *, by: By, reason: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, func, select
 
 from desk.errors import DeskError, UnreachableError, UsageError
 from desk.ledger import present
-from desk.listing import Asked
+from desk.listing import Asked, refused
 from desk.times import rfc3339
 from desk.zones import zone_of
 from devices.ids import Instant
@@ -21,7 +21,7 @@ from store.series.questions import Questions
 from store.series.sources import REJECT
 from store.settings import Settings
 from store.tallies import series_lags
-from store.walking import Filter
+from store.walking import Filter, UnknownSite, site_places
 
 DAY_MS = 86_400_000
 
@@ -71,13 +71,18 @@ def rebuild(engine: Engine, settings: Settings) -> None:
 def ask(engine: Engine, settings: Settings, name: str, asked: Asked) -> list[dict[str, Any]]:
     """Answer a named question, without a span about the last day.
 
-    Raises `UsageError` for a question nobody knows, `UnreachableError` when nobody answers.
+    Raises `UsageError` for a question nobody knows, `DeskError` for a site that nobody knows,
+    `UnreachableError` when nobody answers.
     """
     question = QUESTIONS.get(name)
     if question is None:
         raise UsageError(f"no question is called {name!r}", f"ask one of {', '.join(QUESTIONS)}")
     now = present(engine, asked.now)
     span = asked.read(engine)
+    try:
+        site_places(engine, span.site)
+    except UnknownSite as error:
+        raise refused(error) from None
     try:
         answers = asyncio.run(_ask(settings, engine, question, span, now))
     except Retryable as error:

@@ -104,10 +104,15 @@ def site_places(engine: Engine, site: str | None) -> list[SitePlace]:
         return places
     found = [place for place in places if place.slug == site]
     if not found:
-        near = get_close_matches(site, [place.slug for place in places], n=3)
-        hint = f"; near: {', '.join(near)}" if near else ""
-        raise UnknownSite(f"no site has the id {site!r}{hint}")
+        raise unknown_site(site, [place.slug for place in places])
     return found
+
+
+def unknown_site(site: str, known: Sequence[str]) -> UnknownSite:
+    """What is said of an id that is none of `known`."""
+    near = get_close_matches(site, known, n=3)
+    hint = f"; near: {', '.join(near)}" if near else ""
+    return UnknownSite(f"no site has the id {site!r}{hint}")
 
 
 def per_site(

@@ -320,6 +320,14 @@ def test_a_time_of_no_site_names_its_zone() -> None:
     assert ours == f"{aware(at, None):%m-%d %H:%M:%S %Z}"
 
 
+def test_a_site_that_nobody_knows_is_refused(filled: Gridbeat) -> None:
+    """A question about it has no empty answer, and nobody watches it through a quiet night."""
+    for command in (("series", "ask", "site-state-now"), ("event", "watch")):
+        done = filled(*command, "--site", "schol-01", "--json")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "near: school-01" in done.stderr
+
+
 def test_at_the_turn_of_the_year_columns_tell_whole_days_and_whole_times(tmp_path: Path) -> None:
     """In January an evening's due is a time of day still, and a day of last year has its year."""
     fill(tmp_path)

@@ -69,6 +69,17 @@ def test_the_rounds_are_exported_as_icalendar(gridbeat: Gridbeat) -> None:
     assert "东门" in str(events[0]["DESCRIPTION"])
 
 
+def test_a_special_period_of_no_plan_is_refused(gridbeat: Gridbeat) -> None:
+    """A mistyped plan would leave every school as it was: it is an error that names the plans."""
+    ask = ("profile", "add", "ex", "--from", "2026-09-02", "--to", "2026-09-02", "--visits", "2")
+    done = gridbeat(*ask, *WHY, "--plan", "nite")
+    assert (done.returncode, "night" in done.stderr) == (1, True)
+    for where in (("--site", "school-02"), ("--site", "school-02", "--grid", "bureau")):
+        assert gridbeat(*ask, *WHY, "--plan", "night", *where).returncode == 1
+    assert len(json.loads(gridbeat("profile", "list", "--json").stdout)) == 1
+    assert gridbeat(*ask, *WHY, "--plan", "night", "--grid", "bureau").returncode == 0
+
+
 def test_profiles_are_listed_and_ended(gridbeat: Gridbeat) -> None:
     """With who and why; a second of the same id is refused until the first was ended."""
     (row,) = json.loads(gridbeat("profile", "list", "--json").stdout)

@@ -188,7 +188,8 @@ def list_(context: typer.Context, json: Json = False, lang: Language = None) -> 
         Column(en="by", zh="导入人", cell=lambda row: row["author"]),
         Column(en="from", zh="来源", cell=lambda row: row["source"], fold=True),
     ]
-    table(columns, rows, language(lang), "No tables.")
+    spoken = language(lang)
+    table(columns, rows, spoken, "没有校历表。" if spoken == "zh" else "No tables.")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from desk.listing import as_json as row_json
 from desk.names import Names, names
 from desk.times import rfc3339
 from rules.cases import CaseState, Refused, Taken
-from rules.words import CASES
+from rules.words import ACTIONS, CASES
 
 if TYPE_CHECKING:
     from store.settings import Settings
@@ -78,12 +78,13 @@ def _told(found: HazardFile, called: Names, zh: bool) -> list[str]:
     lines = []
     for told in _all(found):
         when = rfc3339(told.step.at, found.row.timezone)
-        words = CASES[told.state]
-        state = words.zh if zh else words.en
+        state, action = (
+            words.zh if zh else words.en for words in (CASES[told.state], ACTIONS[told.step.action])
+        )
         if isinstance(told, Refused):
             state = "此时不适用，未计" if zh else f"not possible while {state}"
         who = called.person(told.step.person) or told.step.device
-        lines.append("  ".join(filter(None, (when, told.step.action, state, who, told.step.text))))
+        lines.append("  ".join(filter(None, (when, action, state, who, told.step.text))))
     return lines
 
 

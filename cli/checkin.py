@@ -64,11 +64,14 @@ def _columns(look: "Look") -> "list[Column]":
 
 def _proof(look: "Look", row: Any) -> str:
     """Whether it proves presence, where it says or should say so."""
+    from devices.proofs import Proof
+    from rules.words import PROOFS
+
     if row.proof is None:
         return ""
     if row.proof == "proven":
         return "✓"
-    return "✗ 重放" if row.proof == "replayed" and look.lang == "zh" else f"✗ {row.proof}"
+    return f"✗ {PROOFS[Proof(row.proof)].zh if look.lang == 'zh' else row.proof}"
 
 
 def _span(lag: int) -> str:

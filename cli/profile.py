@@ -92,7 +92,8 @@ def list_(context: typer.Context, json: Json = False, lang: Language = None) -> 
         Column(en="by", zh="决定人", cell=lambda row: row["author"]),
         Column(en="reason", zh="理由", cell=lambda row: row["reason"], fold=True),
     ]
-    table(columns, rows, language(lang), "None.")
+    spoken = language(lang)
+    table(columns, rows, spoken, "没有特殊时期。" if spoken == "zh" else "None.")
 
 
 @app.command()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from devices.adapters.heard import TimeSource
+from devices.messages import HazardAction
 from devices.proofs import Proof
 from rules.calendar import DayClass
 from rules.cases import CaseState
@@ -139,6 +140,16 @@ CASES: Mapping[CaseState, Words] = {
     CaseState.CLOSED: Words("已结案", "closed"),
     CaseState.REJECTED: Words("不予受理", "rejected"),
 }
+
+ACTIONS: Mapping[HazardAction, Words] = {
+    HazardAction.REPORT: Words("上报", "report"),
+    HazardAction.ACCEPT: Words("受理", "accept"),
+    HazardAction.PROGRESS: Words("整改", "progress"),
+    HazardAction.RESOLVED: Words("整改完成", "resolved"),
+    HazardAction.VERIFIED: Words("查验通过", "verified"),
+    HazardAction.REJECTED: Words("退回", "rejected"),
+}
+"""Sent back is what is no hazard, and what is not found put right."""
 
 _TOLD = 5
 """How many names a message tells before it counts the rest."""

@@ -328,6 +328,41 @@ def test_a_site_that_nobody_knows_is_refused(filled: Gridbeat) -> None:
         assert "near: school-01" in done.stderr
 
 
+CHINESE = """
+    checkin list|checkin map list|round list|review list|gap list|quota list|event list|hazard list|
+    tag list|device list|quarantine list|plan excuses|plan substitutions|calendar list|
+    calendar show|silence list|profile list
+"""
+
+
+def test_an_empty_listing_is_told_in_the_language_of_whoever_reads(tmp_path: Path) -> None:
+    """With `--lang zh` nothing that is not there is told in English."""
+    gridbeat = Gridbeat(folder=tmp_path)
+    assert gridbeat("db", "upgrade").returncode == 0
+    for command in CHINESE.split("|"):
+        done = gridbeat(*command.split(), "--lang", "zh")
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert "没有" in done.stdout, command
+        assert not re.search("[A-Za-z]", done.stdout), command
+
+
+def test_a_proof_is_told_in_the_language_of_whoever_reads() -> None:
+    """Why a tag proves nothing is a machine's word in English, and words in Chinese."""
+    from types import SimpleNamespace
+
+    from cli.checkin import _proof
+    from cli.listing import Look
+    from desk.names import Names
+    from devices.proofs import Proof
+
+    names = Names(sites={}, checkpoints={}, plans={}, people={})
+    zh, en = (Look(names=names, lang=lang, now=0) for lang in ("zh", "en"))
+    for proof in set(Proof) - {Proof.PROVEN}:
+        row = SimpleNamespace(proof=proof.value)
+        assert _proof(en, row) == f"✗ {proof.value}"
+        assert not re.search(r"[a-z]{2}", _proof(zh, row))
+
+
 def test_at_the_turn_of_the_year_columns_tell_whole_days_and_whole_times(tmp_path: Path) -> None:
     """In January an evening's due is a time of day still, and a day of last year has its year."""
     fill(tmp_path)
@@ -570,6 +605,7 @@ def test_one_of_each_is_shown(filled: Gridbeat) -> None:
     """`hazard show` has the steps, `quarantine show --raw` the very bytes."""
     hazard = json.loads(filled("hazard", "show", "hh-0101/0/5", "--json").stdout)
     assert [step["action"] for step in hazard["steps"]] == ["report"]
+    assert "+08:00  上报  已上报  " in filled("hazard", "show", "hh-0101/0/5", "--lang", "zh").stdout
     raw = subprocess.run(
         [*PROGRAM, "quarantine", "show", "1", "--raw"],
         env=filled.environment,

@@ -10,9 +10,12 @@ from sqlalchemy import Engine
 
 from desk.errors import DeskError
 from desk.explain import Part, as_json, as_lines, explain
+from devices.messages import HazardAction
+from devices.proofs import Proof
+from rules.cases import CaseState
 from rules.clocks import UNSET
 from rules.promises import Reason, Standing, Trust, Wait
-from rules.words import REASONS, STANDINGS, TRUSTS, WAITS
+from rules.words import ACTIONS, CASES, PROOFS, REASONS, STANDINGS, TRUSTS, WAITS
 from store.database import open_engine
 from tests.filled import fill
 
@@ -83,8 +86,17 @@ def test_a_wrong_id_names_near_ones(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "table"), [(Reason, REASONS), (Standing, STANDINGS), (Trust, TRUSTS), (Wait, WAITS)]
+    ("words", "table"),
+    [
+        (Reason, REASONS),
+        (Standing, STANDINGS),
+        (Trust, TRUSTS),
+        (Wait, WAITS),
+        (Proof, PROOFS),
+        (CaseState, CASES),
+        (HazardAction, ACTIONS),
+    ],
 )
 def test_every_machine_word_has_plain_ones(words: type, table: dict[object, object]) -> None:
-    """Whatever a verdict may say, there are words for it in both languages."""
+    """Whatever a verdict, a tag or a case may say, there are words for it in both languages."""
     assert set(words) == set(table)

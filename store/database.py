@@ -35,7 +35,7 @@ from store.lock import LedgerInUse, alone, displaced, holder, in_use
 from store.place import LedgerAway, Place
 from store.tables import LedgerIdentity, table_of
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 21))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 22))
 """The schema's revisions, oldest first; the last is the one this program works with."""
 
 BUSY_TIMEOUT_MS = 10_000

@@ -895,6 +895,14 @@ class Sample(SQLModel, table=True):
     line: str
 
 
+class Retelling(SQLModel, table=True):
+    """A check-in of which other things are known now, until the series has its point anew."""
+
+    __tablename__ = "retelling"
+    id: int | None = Field(default=None, primary_key=True)
+    entry_id: int = Field(unique=True)
+
+
 class SeriesReject(SQLModel, table=True):
     """A line the series refused for good, and its words."""
 

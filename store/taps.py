@@ -8,20 +8,34 @@ whatever time they tell: else whoever copied a message could take a visit from t
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Integer, bindparam, func, insert, literal_column, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
 from devices.proofs import Proof, Proved
 from store.entries import EntryRow
 from store.prepared import Prepared
-from store.tables import Correction, Device, Doubt, Entry, Site, TagEnrolment, Tap, table_of
+from store.tables import (
+    Arrival,
+    Correction,
+    Device,
+    Doubt,
+    Entry,
+    Retelling,
+    Site,
+    TagEnrolment,
+    Tap,
+    table_of,
+)
 
 TAP = table_of(Tap)
 ENTRY = table_of(Entry)
+ARRIVAL = table_of(Arrival)
 CORRECTION = table_of(Correction)
 DEVICE = table_of(Device)
 SITE = table_of(Site)
 DOUBT = table_of(Doubt)
 ENROLMENT = table_of(TagEnrolment)
+RETELLING = table_of(Retelling)
 
 REPLAYED_SQL = f"""
     tap.proof = '{Proof.PROVEN.value}' AND EXISTS (
@@ -38,14 +52,30 @@ REPLAYED = literal_column(REPLAYED_SQL, Integer)
 
 _WRITE = Prepared(insert(TAP), columns=("entry_id", "proof", "enrolment_id", "ctr", "at"))
 _SAME = Prepared(
-    select(ENTRY.c.site_id, ENTRY.c.checkpoint_id, func.coalesce(CORRECTION.c.at, ENTRY.c.at))
+    select(
+        ENTRY.c.site_id,
+        ENTRY.c.checkpoint_id,
+        func.coalesce(CORRECTION.c.at, ENTRY.c.at),
+        ENTRY.c.id,
+        TAP.c.proof,
+    )
     .join(TAP, TAP.c.entry_id == ENTRY.c.id)
+    .join(ARRIVAL, ARRIVAL.c.id == ENTRY.c.arrival_id)
     .outerjoin(CORRECTION, CORRECTION.c.entry_id == ENTRY.c.id)
     .where(
         TAP.c.enrolment_id == bindparam("enrolment"),
         TAP.c.ctr == bindparam("ctr"),
         TAP.c.entry_id != bindparam("entry"),
     )
+    .order_by(ARRIVAL.c.after, ENTRY.c.at, ENTRY.c.device_id, ENTRY.c.epoch, ENTRY.c.seq)
+)
+# Said again it gets a new key: the feeder may be writing what was said before.
+_TELL_AGAIN = Prepared(
+    upsert(RETELLING).on_conflict_do_update(
+        index_elements=["entry_id"],
+        set_={"id": select(func.max(RETELLING.c.id) + 1).scalar_subquery()},
+    ),
+    columns=("entry_id",),
 )
 
 
@@ -55,12 +85,15 @@ class Rival(NamedTuple):
     site_id: int
     checkpoint_id: int | None
     at: Instant
+    entry_id: int
+    proof: str
 
 
 def keep(connection: Connection, entry_id: int, row: EntryRow, proved: Proved) -> tuple[Rival, ...]:
     """Write down what a new check-in proves.
 
-    Returns the other reads that tell the same tap: which of them counts may be another one now.
+    Returns the other reads that tell the same tap, as they came in: which of them counts may be
+    another one now.
     """
     _WRITE.run(
         connection,
@@ -77,7 +110,11 @@ def _rivals(connection: Connection, entry: int, proved: Proved) -> tuple[Rival, 
     if proved.enrolment_id is None:
         return ()
     same = {"enrolment": proved.enrolment_id, "ctr": proved.ctr, "entry": entry}
-    return tuple(map(Rival._make, _SAME.all(connection, **same)))
+    rivals = tuple(map(Rival._make, _SAME.all(connection, **same)))
+    first = next((rival for rival in rivals if rival.proof == Proof.PROVEN.value), None)
+    if first is not None:  # the others are replays whoever came first
+        _TELL_AGAIN.run(connection, entry_id=first.entry_id)
+    return rivals
 
 
 class Unkeyed(NamedTuple):
@@ -128,13 +165,15 @@ def unkeyed(connection: Connection, after: int, limit: int) -> list[Unkeyed]:
 
 
 def prove_again(connection: Connection, read: Unkeyed, proved: Proved) -> tuple[Rival, ...]:
-    """Write down what a read proves now that there are keys, and have its marks looked at.
+    """Write down what a read proves now that there are keys, and have its marks looked at and its
+    point in the series written anew.
 
     Returns the other reads that tell the same tap.
     """
     values = {"proof": proved.proof.value, "enrolment_id": proved.enrolment_id, "ctr": proved.ctr}
     connection.execute(update(TAP).where(TAP.c.entry_id == read.entry_id).values(values))
     connection.execute(insert(DOUBT).values(site_id=read.site_id, at=read.told_at))
+    _TELL_AGAIN.run(connection, entry_id=read.entry_id)
     return _rivals(connection, read.entry_id, proved)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, TextClause, delete, insert, select, text
+from sqlalchemy import Connection, Row, Table, TextClause, delete, insert, select, text
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from devices.ids import Instant
@@ -23,7 +23,7 @@ from store.entries import EntryKind, ViaCode
 from store.series import lines
 from store.series.ports import Reject
 from store.tables import Cursor, Sample, SeriesReject, table_of
-from store.taps import REPLAYED_SQL, proof_of
+from store.taps import REPLAYED_SQL, RETELLING, proof_of
 
 CURSOR = table_of(Cursor)
 SAMPLE = table_of(Sample)
@@ -76,8 +76,11 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleSource(Source):
-    """Samples are deleted once written; SQLite gives their keys anew then, so no cursor stands."""
+class Drained(Source):
+    """The rows of `table` are deleted once written; SQLite gives their keys anew then, so no cursor
+    stands."""
+
+    table: Table
 
     def after(self, connection: Connection) -> int:
         """Nothing that is written is still there."""
@@ -85,7 +88,7 @@ class SampleSource(Source):
 
     def advance(self, connection: Connection, position: int) -> None:
         """Delete what is written."""
-        connection.execute(delete(SAMPLE).where(SAMPLE.c.id <= position))
+        connection.execute(delete(self.table).where(self.table.c.id <= position))
 
 
 def _encode(
@@ -113,13 +116,13 @@ _CHECKINS_TOP = text("""
           WHERE before IS NULL),
         (SELECT max(id) FROM entry))
 """)
-_CHECKINS = text(f"""
-    SELECT entry.id AS position, site.slug AS site, checkpoint.slug AS checkpoint,
+_CHECKINS_OF = f"""
+    SELECT {{key}} AS position, site.slug AS site, checkpoint.slug AS checkpoint,
            device.slug AS device, person.slug AS person, entry.epoch, entry.seq, entry.via,
            coalesce(correction.at, entry.at) AS at, entry.sent, entry.received_at, entry.body,
            checkpoint.proof AS asked, tap.proof, {REPLAYED_SQL} AS replayed,
            arrival.after AS arrived_after, correction.how
-      FROM entry
+      FROM {{rows}}
      CROSS JOIN site ON site.id = entry.site_id
      CROSS JOIN device ON device.id = entry.device_id
       LEFT JOIN checkpoint ON checkpoint.id = entry.checkpoint_id
@@ -127,9 +130,22 @@ _CHECKINS = text(f"""
       LEFT JOIN arrival ON arrival.id = entry.arrival_id
       LEFT JOIN correction ON correction.entry_id = entry.id
       LEFT JOIN tap ON tap.entry_id = entry.id
-     WHERE entry.id > :after AND entry.id <= :top AND entry.kind = {EntryKind.CHECKIN.value}
-     ORDER BY entry.id LIMIT :limit
-""")  # noqa: S608 - the words are ours
+     WHERE {{key}} > :after AND {{key}} <= :top AND entry.kind = {EntryKind.CHECKIN.value}
+     ORDER BY {{key}} LIMIT :limit
+"""  # noqa: S608 - the words are ours
+_CHECKINS = text(_CHECKINS_OF.format(key="entry.id", rows="entry"))
+
+# What was proved, or found to be a replay, once its point was written. What was not written yet is
+# left to the cursor: its time may not be settled.
+_RETOLD_TOP = text("SELECT max(id) FROM retelling")
+_RETOLD = text(
+    _CHECKINS_OF.format(
+        key="retelling.id",
+        rows="""retelling
+     CROSS JOIN entry ON entry.id = retelling.entry_id
+           AND entry.id <= (SELECT position FROM cursor WHERE name = 'series.checkin')""",
+    )
+)
 
 
 class _Carried(msgspec.Struct):
@@ -329,9 +345,14 @@ SOURCES: tuple[Source, ...] = (
     Source(name="series.event", top=_EVENTS_TOP, rows=_EVENTS, line=_event),
     Source(name="series.round", top=_ROUNDS_TOP, rows=_ROUNDS, line=_round),
     Source(name="series.hazard", top=_HAZARDS_TOP, rows=_HAZARDS, line=_hazard),
-    SampleSource(
-        name="series.sample", top=_SAMPLES_TOP, rows=_SAMPLES, line=lambda row, now: str(row.line)
+    Drained(
+        name="series.sample",
+        top=_SAMPLES_TOP,
+        rows=_SAMPLES,
+        line=lambda row, now: str(row.line),
+        table=SAMPLE,
     ),
+    Drained(name="series.retold", top=_RETOLD_TOP, rows=_RETOLD, line=_checkin, table=RETELLING),
     Source(name="series.checkin", top=_CHECKINS_TOP, rows=_CHECKINS, line=_checkin),
 )
 """The gravest first: behind a backlog of check-ins, verdicts and events are not late."""

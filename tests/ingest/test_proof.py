@@ -24,9 +24,11 @@ from store.evidence import reads_for
 from store.listings import checkins
 from store.marks import look_again
 from store.obligations import OBLIGATION, Plans
+from store.series.feeder import Feeder
 from store.walking import Filter
 from tests.ingest.bench import NOW, Bench, a_bench, delivery, marker
 from tests.ingest.school import DOCUMENT, GATE, LAB, checkin, owe, up
+from tests.store.series.memory import MemoryWriter
 
 MASTER = MasterKey(version=1, secret=bytes(range(16)))
 RING = Keyring({1: MASTER})
@@ -300,6 +302,34 @@ async def test_what_was_tapped_before_the_keys_were_there_proves_afterwards(
         copied: ("resolved", "proven"),
     }
     assert proving.told("checkin.replayed") == {copied: ("open", "repeat")}
+
+
+async def test_points_of_the_series_follow_what_is_proved_later(proving: Proving) -> None:
+    """A night without the passphrase is proven in the series too, and a copy that was taken for the
+    tap is not any more; what was written since is not lost while the feeder writes."""
+    engine, memory = proving.bench.ledger.engine, MemoryWriter()
+    feeder = Feeder(engine, memory, now=lambda: proving.bench.at)
+
+    async def proven() -> dict[int, bool]:
+        await feeder.step()
+        while feeder.status.behind:
+            await feeder.step()
+        return {point["seq"]: point["proven"] for point in memory.fields("checkin")}
+
+    proving.bench.reader.keyring = Keyring()
+    sun = proving.tag.tap()
+    proving.read(OPENS, sun)
+    proving.close(OPENS + MINUTE)
+    proving.bench.reader.keyring = RING
+    proving.read(OPENS + 2 * MINUTE, sun, device="hh-2")
+    proving.close(OPENS + 3 * MINUTE)
+    assert await proven() == {1: False, 2: True}
+    assert await recheck(proving) == 1
+    proving.read(OPENS + 4 * MINUTE, tag=GATE)
+    assert await proven() == {1: True, 2: False}
+    assert proving.bench.rows("SELECT * FROM retelling") == []
+    proving.close(OPENS + 5 * MINUTE)
+    assert await proven() == {1: True, 2: False, 3: True}
 
 
 async def test_a_tag_enrolled_after_its_first_taps_proves_them_too(proving: Proving) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import text
 
+from devices.proofs import Proof, Proved
 from store import tables
 from store.database import reading, writing
 from store.series import feeder as feeding
@@ -14,6 +15,7 @@ from store.series.feeder import Feeder, FeedState, backoff_s, rebuild
 from store.series.influx import InfluxV1Client, InfluxV1Writer
 from store.series.ports import MAX_LINES, Permanent, Retryable
 from store.series.sources import add_samples
+from store.taps import Unkeyed, prove_again
 from tests.servers import influxd
 from tests.store.series.conftest import Series
 from tests.store.series.ledgers import HOUR, MINUTE, NOON, Ledger, a_day
@@ -238,6 +240,33 @@ async def test_a_proven_point_proves_presence_where_that_is_asked(
     first, second = sorted(memory.fields("checkin"), key=lambda point: point["seq"])
     assert first["proven"] is proven
     assert second["proven"] is (proven and proof is None)
+
+
+async def test_what_is_told_again_during_a_write_is_told_again(ledger: Ledger) -> None:
+    """A check-in that proves something else while its point is being written is written once more;
+    one that was not written yet is told by its own turn alone."""
+
+    def proves(proof: Proof) -> None:
+        read = Unkeyed(1, "hh-0101", 0, 1, 1, "school-01", 1, "04", NOON, "{}", "no-key")
+        with writing(ledger.engine) as connection:
+            prove_again(connection, read, Proved(proof, asked=None))
+
+    def while_writing(_: object) -> None:
+        if memory.requests == 2:
+            proves(Proof.PROVEN)
+
+    ledger.arrival(after=NOON, before=NOON + 1_000, first_entry=1)
+    ledger.checkins(1, arrival_id=1, sent=NOON + 500)
+    ledger.add(tables.Tap, entry_id=1, proof="no-key", at=NOON)
+    proves(Proof.BAD_MAC)
+    memory = MemoryWriter()
+    memory.before_write = while_writing
+    feeder = feeder_of(ledger, memory)
+    assert await drain(feeder) == 1
+    proves(Proof.OTHER_KEY)
+    assert [await drain(feeder), await drain(feeder), await drain(feeder)] == [1, 1, 0]
+    (point,) = memory.fields("checkin")
+    assert point["proven"] is True
 
 
 async def test_gaps_actions_and_sos_are_no_points_of_their_own(ledger: Ledger) -> None:

@@ -143,10 +143,11 @@ class _Queues:
             self._loop.call_soon_threadsafe(self._some.set)
 
     def drop(self, session: str) -> None:
-        """Forget what the broker is about to send again, or each reconnect would add a window."""
+        """Forget what the broker is about to send again, or each reconnect would add a window. What
+        has QoS 0 is with nobody else any more."""
         with self._lock:
             for queue in (self._urgent, self._usual):
-                kept = [delivery for delivery in queue if delivery.session != session]
+                kept = [each for each in queue if each.session != session or not each.token[1]]
                 queue.clear()
                 queue.extend(kept)
 

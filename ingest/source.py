@@ -7,7 +7,8 @@ message; one that outlives its connection does nothing, and the broker sends the
 
 Readers that one can buy publish with QoS 0. Those deliveries come in their place among the others
 and know neither window nor acknowledgement, so a source bounds how many of them wait; then the
-newest are left out, by it or by the broker, as from any client that is too slow.
+newest are left out, by it or by the broker, as from any client that is too slow. Nobody sends them
+again: those that wait outlive their connection.
 """
 
 import asyncio

@@ -156,7 +156,7 @@ class _Link:
 
     def _opened(self, answer: mqtt5.ConnAckPacket) -> None:
         if answer.session_present:
-            self.waiting.clear()  # it comes again, or each reconnect would add a window
+            self._drop()
         elif self._expected:
             self._on_fresh(self.session.name)
         self._expected = True
@@ -213,10 +213,21 @@ class _Link:
         return taken
 
     def _received(self, deliveries: Sequence[Delivery]) -> None:
-        """More than a window waits where a broker takes its receive maximum lightly (Mosquitto
-        2.0.11 does once it is acknowledged to), and of what has QoS 0: then nothing is read."""
         self.waiting.extend(deliveries)
         self._some.set()
+        self._hold()
+
+    def _drop(self) -> None:
+        """Forget what the broker is about to send again, or each reconnect would add a window. What
+        has QoS 0 is with nobody else any more."""
+        kept = [delivery for delivery in self.waiting if not delivery.token[1]]
+        self.waiting.clear()
+        self.waiting.extend(kept)
+        self._hold()
+
+    def _hold(self) -> None:
+        """More than a window waits where a broker takes its receive maximum lightly (Mosquitto
+        2.0.11 does once it is acknowledged to), and of what has QoS 0: then nothing is read."""
         if not self._paused and len(self.waiting) > self.session.window and self.line.wire:
             self._paused = True
             self.line.wire.hold()

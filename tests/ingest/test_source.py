@@ -381,6 +381,22 @@ async def test_what_needs_no_acknowledgement_gets_none(world):
         await quiet(source)
 
 
+async def test_what_nobody_sends_again_outlives_its_connection(world):
+    """Deliveries of QoS 0 that wait when the connection breaks are taken all the same, each once;
+    so is what does come again."""
+    async with running(world) as source:
+        world.publish(CHECKIN, b"first")
+        for number in range(3):
+            world.publish(CHECKIN, b"%d" % number, qos=0)
+        world.publish(CHECKIN, b"last")  # once the broker has this, it has sent all on
+        await world.cut(source)
+        found = await taken(source, 5)
+        assert sorted(bodies(found)) == [b"0", b"1", b"2", b"first", b"last"]
+        assert [body for body in bodies(found) if body.isdigit()] == [b"0", b"1", b"2"]
+        source.acknowledge(found)
+        await quiet(source)
+
+
 @pytest.mark.broker
 @pytest.mark.parametrize("kind", MqttSource)
 async def test_nothing_said_to_a_dead_connection_is_said_later(kind):

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.source import Broker, Session
 from ingest.wire import Ears, Wire
+from ingest.wire_source import _Link
+from store.addresses import MqttAddress
 
 CONNACK = bytes((0x20, 3, 0, 0, 0))
 
@@ -189,3 +192,25 @@ async def test_while_it_is_held_silence_says_nothing(monkeypatch: pytest.MonkeyP
     assert heard.transport.reading
     heard.wire._keep_alive()
     assert not heard.transport.ended
+
+
+async def test_what_waits_holds_back_the_next_connection_too() -> None:
+    """Deliveries of QoS 0 outlive their connection, so the next one is not read before they are
+    taken: however often it breaks, no more wait than a window and what one read brings."""
+    broker = Broker(address=MqttAddress.parse("mqtt://127.0.0.1"))
+    session = Session(name="main", filters=("a",), window=10)
+    link = _Link(broker, "test", session, asyncio.Event(), lambda _: None, lambda: None)
+    resumed, unasked = bytes((0x20, 3, 1, 0, 0)), b"\x30\x05\x00\x01a\x00x"
+    for read in (resumed + unasked * 20, resumed + PACKETS[0]):
+        transport, wire = Transport(), link.line._new()
+        wire.connection_made(transport)
+        wire.data_received(read[:5])
+        wire.data_received(read[5:])
+        assert not transport.reading
+        wire.connection_lost(None)
+    wire = link.line._new()
+    wire.connection_made(transport := Transport())
+    wire.data_received(resumed)
+    assert not transport.reading
+    assert [each.token[1] for each in link.take(100)] == [0] * 20
+    assert transport.reading

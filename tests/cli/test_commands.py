@@ -605,7 +605,8 @@ def test_one_of_each_is_shown(filled: Gridbeat) -> None:
     """`hazard show` has the steps, `quarantine show --raw` the very bytes."""
     hazard = json.loads(filled("hazard", "show", "hh-0101/0/5", "--json").stdout)
     assert [step["action"] for step in hazard["steps"]] == ["report"]
-    assert "+08:00  上报  已上报  " in filled("hazard", "show", "hh-0101/0/5", "--lang", "zh").stdout
+    shown = filled("hazard", "show", "hh-0101/0/5", "--lang", "zh").stdout
+    assert "+08:00  上报  已上报  " in shown
     raw = subprocess.run(
         [*PROGRAM, "quarantine", "show", "1", "--raw"],
         env=filled.environment,

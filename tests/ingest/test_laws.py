@@ -154,7 +154,9 @@ def holds(bench: Bench) -> dict[str, Any]:
         verdicts[key] = {name: said[name] for name in names}
     return {
         "verdicts": verdicts,
-        "cases": bench.rows("SELECT id, state, grade, closed_at FROM hazard ORDER BY id"),
+        "cases": bench.rows(
+            "SELECT id, state, grade, reported_at, closed_at FROM hazard ORDER BY id"
+        ),
         "events": bench.latest(),
         "checkins": bench.rows("SELECT device_id, seq, checkpoint_id, at FROM entry ORDER BY 1, 2"),
         "corrections": bench.rows(

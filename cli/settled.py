@@ -10,7 +10,7 @@ from cli.output import note
 if TYPE_CHECKING:
     from desk.settling import Settled
 
-CODES = {"live": 0, "written": 0, "untold": UNREACHABLE, "unwritten": FAILED}
+CODES = {"live": 0, "written": 0, "left": FAILED, "untold": UNREACHABLE, "unwritten": FAILED}
 """By `desk.settling.Reach`. A broker that does not run will go by its files: nothing has failed."""
 
 

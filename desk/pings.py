@@ -44,10 +44,10 @@ async def ping(settings: Settings) -> Ping:
         took = round((time.monotonic() - began) * 1000)
         if VERSION not in heard:
             heard |= await _heard(client, VERSION, OWN_WORDS_S)
-    dropped = heard.get(DROPPED, "")
+    dropped = _text(heard.get(DROPPED)) or ""
     return Ping(
         back_ms=took if topic in heard else None,
-        version=heard.get(VERSION),
+        version=_text(heard.get(VERSION)),
         dropped=int(dropped) if dropped.isdigit() else None,
     )
 
@@ -78,35 +78,49 @@ async def hang_up(settings: Settings, client_ids: Iterable[str]) -> None:
 
 
 async def clear_retained(settings: Settings, filters: Sequence[str]) -> list[str]:
-    """Clear what the broker keeps under `filters`; the topics. Raises `UnreachableError`."""
+    """Clear what the broker keeps under `filters`; the topics under which it keeps it all the same.
+
+    Where our user may not write, the broker takes the message and drops it without a word: hence
+    the second look. Raises `UnreachableError`.
+    """
     if not filters:
         return []
-    end = topics.echo(secrets.token_hex(8))
     async with connected(settings) as client:
-        for first in range(0, len(filters), AT_ONCE):
-            await client.subscribe([(name, 0) for name in filters[first : first + AT_ONCE]])
-        await client.subscribe(end, 1)
-        await client.publish(end, b"", qos=1)  # what is kept comes before it
-        kept = [topic for topic in await _heard(client, end, BACK_S) if topic != end]
-        for topic in kept:
+        for topic in await _kept(client, filters):
             await client.publish(topic, b"", qos=1, retain=True)
-    return kept
+    async with connected(settings) as client:
+        return await _kept(client, filters)
 
 
-async def _heard(client: aiomqtt.Client, last: str, seconds: float) -> dict[str, str]:
-    """What comes in until `last` does, or time is up."""
-    heard: dict[str, str] = {}
+async def _kept(client: aiomqtt.Client, filters: Sequence[str]) -> list[str]:
+    """The topics of what the broker keeps under `filters`, asked for by a client's first time."""
+    end = topics.echo(secrets.token_hex(8))
+    for first in range(0, len(filters), AT_ONCE):
+        await client.subscribe([(name, 0) for name in filters[first : first + AT_ONCE]])
+    await client.subscribe(end, 1)
+    await client.publish(end, b"", qos=1)  # what is kept comes before it
+    heard = await _heard(client, end, BACK_S)
+    if end not in heard:
+        raise UnreachableError("the broker does not say in time what it keeps", "try again")
+    return sorted(topic for topic, message in heard.items() if message.retain)
+
+
+async def _heard(client: aiomqtt.Client, last: str, seconds: float) -> dict[str, aiomqtt.Message]:
+    """The first message of each topic that comes in until `last` does, or time is up."""
+    heard: dict[str, aiomqtt.Message] = {}
     try:
         async with asyncio.timeout(seconds):
             async for message in client.messages:
-                payload = message.payload
-                heard[str(message.topic)] = (
-                    bytes(payload).decode(errors="replace")
-                    if isinstance(payload, bytes | bytearray)
-                    else ""
-                )
+                heard.setdefault(str(message.topic), message)
                 if str(message.topic) == last:
                     break
     except TimeoutError:
         pass
     return heard
+
+
+def _text(message: aiomqtt.Message | None) -> str | None:
+    payload = None if message is None else message.payload
+    return (
+        bytes(payload).decode(errors="replace") if isinstance(payload, bytes | bytearray) else None
+    )

@@ -6,7 +6,7 @@ and sees that it has. Who lost a login is hung up; of who is retired nothing sta
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,8 +15,9 @@ from sqlalchemy import Connection, Engine, select
 
 from desk import broker
 from desk.access import SECOND
-from desk.accesslist import Rights
+from desk.accesslist import SERVICE_USER, Rights
 from desk.acts import By
+from desk.checks import few
 from desk.credentials import locked
 from desk.errors import DeskError
 from desk.ledger import opened
@@ -49,6 +50,7 @@ class Reach(StrEnum):
     WRITTEN = (
         "written"  # in its files; no broker runs from them, and one goes by them when it starts
     )
+    LEFT = "left"  # the broker goes by it, and still keeps something of who is retired
     UNTOLD = "untold"  # in its files; the one that runs could not be told, or does not go by them
     UNWRITTEN = "unwritten"  # in the ledger alone
 
@@ -151,9 +153,14 @@ def _wanted(connection: Connection) -> Wanted:
     users: dict[str, str | None] = dict.fromkeys(usernames(connection))
     rights: dict[str, Rights] = {}
     mute = {}
-    for held in holders(connection):
+    known = list(holders(connection))
+    taken_up = {name for held in known if not held.retired for name in _own(held)}
+    ended = {name for held in known if held.retired for name in _own(held)} - taken_up
+    if ended:  # to clear them: what is no topic of ours the service may only read
+        rights[SERVICE_USER] = Rights(write=tuple(sorted(ended)))
+    for held in known:
         if not held.working:
-            mute[held.slug] = _kept(held) if held.retired else ()
+            mute[held.slug] = _kept(held, ended) if held.retired else ()
         users |= {login.username: login.hash for login in held.working}
         rights |= _rights(held)
     return Wanted(users=users, rights=rights, mute=mute)
@@ -178,10 +185,16 @@ def _rights(held: Holder) -> dict[str, Rights]:
     return {login.username: as_the_first for login in held.working if login.username != held.slug}
 
 
-def _kept(held: Holder) -> tuple[str, ...]:
-    """Where the broker may keep something of a device."""
-    theirs = () if held.address is None else adapters.own(held.protocol, held.address)
-    return (f"{topics.ROOT}/+/{held.slug}/#", *theirs)
+def _own(held: Holder) -> tuple[str, ...]:
+    """The topics of a reader's own protocol that are its alone."""
+    return () if held.address is None else adapters.own(held.protocol, held.address)
+
+
+def _kept(held: Holder, ended: Set[str]) -> tuple[str, ...]:
+    """Where the broker may keep something of a device; of its own topics those in `ended`, which
+    no other reader has taken up.
+    """
+    return (f"{topics.ROOT}/+/{held.slug}/#", *(name for name in _own(held) if name in ended))
 
 
 def _tell(
@@ -202,7 +215,15 @@ def _tell(
             other = f"the broker was told, but {address} does not go by {folder}: another one?"
             return Reach.UNTOLD, other
         asyncio.run(hang_up(settings, ids))
-        asyncio.run(clear_retained(settings, kept))
+        left = asyncio.run(clear_retained(settings, kept))
     except DeskError as error:
         return Reach.UNTOLD, f"{error}: {error.remedy}"
+    if left:
+        return Reach.LEFT, f"the broker still keeps, of who is retired: {few(left)}; {_CLEAR}"
     return Reach.LIVE, None
+
+
+_CLEAR = (
+    "let the user of mqtt_url write there (broker/acl), then: gridbeat broker sync; or clear each: "
+    "mosquitto_pub --retain --null-message --topic TOPIC"
+)

@@ -30,8 +30,8 @@ DOWN = "patrol/v1/school-01/hh-0101/down"
 class Ours:
     """A filled ledger, our own broker, and the command."""
 
-    def __init__(self, gridbeat: Gridbeat, server: Server) -> None:
-        self.gridbeat, self.server = gridbeat, server
+    def __init__(self, gridbeat: Gridbeat, server: Server, password: str) -> None:
+        self.gridbeat, self.server, self.password = gridbeat, server, password
         self.service = Client(server.port)
         self.service.subscribe("patrol/v1/#")
 
@@ -41,6 +41,11 @@ class Ours:
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
+
+    def logged_in(self, user: str, password: str) -> Gridbeat:
+        """The command as a user of the broker, not without a name."""
+        url = f"mqtt://{user}:{password}@127.0.0.1:{self.server.port}"
+        return Gridbeat(folder=self.gridbeat.folder, settings={"GRIDBEAT_MQTT_URL": url})
 
     def client(self, made: dict[str, Any], *, session: str = "") -> Client:
         return Client(self.server.port, made["username"], made["password"], session=session)
@@ -60,11 +65,11 @@ class Ours:
 @pytest.fixture
 def ours(tmp_path: Path) -> Iterator[Ours]:
     fill(tmp_path)
-    broker.init(tmp_path / "broker", port=1)
+    made = broker.init(tmp_path / "broker", port=1)
     conf = (tmp_path / "broker" / "mosquitto.conf").read_text()
     with mosquitto(conf=conf.replace("listener 1 ", "listener {port} ")) as server:
         settings = {"GRIDBEAT_MQTT_URL": f"mqtt://127.0.0.1:{server.port}"}
-        yield Ours(Gridbeat(folder=tmp_path, settings=settings), server)
+        yield Ours(Gridbeat(folder=tmp_path, settings=settings), server, made.password or "")
 
 
 def test_a_suspended_device_is_off_within_a_second(ours: Ours) -> None:
@@ -249,19 +254,61 @@ def test_a_reader_one_can_buy_writes_its_own_topics_only(ours: Ours) -> None:
     ]
 
 
-def test_of_a_retired_reader_nothing_stays_either(ours: Ours) -> None:
-    """What the broker keeps in its maker's topics goes as well, and nobody else's does."""
+@pytest.mark.parametrize("named", [False, True])
+def test_of_a_retired_reader_nothing_stays_either(ours: Ours, named: bool) -> None:
+    """What the broker keeps in its maker's topics goes as well, and nobody else's does: by the
+    service's own login, too, which may only read what readers that work say.
+    """
     file = ours.gridbeat.folder / "school.yaml"
     file.write_text(READERS, encoding="utf-8")
     assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
     ours.client(ours.device("enroll", "rd-1")).publish("tele/tasmota_1/LWT", b"Online", retain=True)
     ours.service.publish("tele/tasmota_2/LWT", b"Online", retain=True)
-    ours.device("retire", "rd-1")
+    retiring = ours.logged_in("gridbeat", ours.password) if named else ours.gridbeat
+    done = retiring("device", "retire", "rd-1", "--json")
+    assert (done.returncode, json.loads(done.stdout)["remark"]) == (0, None)
+    service = Client(ours.server.port, "gridbeat", ours.password)
+    service.publish("tele/tasmota_2/LWT", b"forged", retain=True)
     late = Client(ours.server.port)
     late.subscribe("tele/#")
     assert late.until(lambda: late.inbox)
     late.until(lambda: len(late.inbox) > 1, limit=0.3)
     assert late.inbox == [("tele/tasmota_2/LWT", b"Online")]
+
+
+def test_a_reader_that_takes_up_an_address_keeps_what_is_its(ours: Ours) -> None:
+    """What the broker keeps under a retired reader's address is its successor's by then."""
+    file = ours.gridbeat.folder / "school.yaml"
+    file.write_text(READERS, encoding="utf-8")
+    assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
+    ours.device("enroll", "rd-1")
+    ours.device("retire", "rd-1")
+    file.write_text(READERS.replace("rd-1", "rd-2"), encoding="utf-8")
+    assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
+    ours.client(ours.device("enroll", "rd-2")).publish("tele/tasmota_1/LWT", b"On", retain=True)
+    service = ours.logged_in("gridbeat", ours.password)
+    assert service("broker", "sync").returncode == 0
+    late = Client(ours.server.port)
+    late.subscribe("tele/#")
+    assert late.until(lambda: late.inbox)
+    assert late.inbox == [("tele/tasmota_1/LWT", b"On")]
+
+
+def test_what_stays_of_a_retired_reader_is_said(ours: Ours) -> None:
+    """Where the command's own user may not write, what the broker still keeps is named."""
+    file, acl = ours.gridbeat.folder / "school.yaml", ours.gridbeat.folder / "broker" / "acl"
+    file.write_text(READERS, encoding="utf-8")
+    assert ours.gridbeat("registry", "apply", str(file)).returncode == 0
+    acl.write_text(acl.read_text() + "user wall\ntopic read #\ntopic readwrite patrol/v1/#\n")
+    broker.put_users(acl.parent, {"wall": hashed("secret")}, {})
+    ours.client(ours.device("enroll", "rd-1")).publish("tele/tasmota_1/LWT", b"Online", retain=True)
+    done = ours.logged_in("wall", "secret")("device", "retire", "rd-1")
+    assert done.returncode == 1
+    assert "tele/tasmota_1/LWT" in done.stderr
+    assert ours.logged_in("gridbeat", ours.password)("broker", "sync").returncode == 0
+    late = Client(ours.server.port)
+    late.subscribe("tele/#")
+    assert not late.until(lambda: late.inbox, limit=0.3)
 
 
 def test_the_ledger_brings_back_a_lost_folder(ours: Ours) -> None:

@@ -92,10 +92,10 @@ def import_(
 
 
 def _find(engine: Any, name: str | None) -> "WandMap":
-    from desk.wandmaps import find, read_yaml
+    from desk.wandmaps import find, read_map
 
     if name is not None and name.endswith((".yaml", ".yml")):
-        return read_yaml(Path(name).read_text(encoding="utf-8"))
+        return read_map(Path(name))
     return find(engine, name)
 
 
@@ -127,6 +127,7 @@ def _document(file: Path, taken: "Taken", became: "Outcome", *, dry_run: bool) -
         "to_the_minute": taken.to_the_minute,
         "known_without_person": taken.unnamed,
         "unknown_people": taken.unknown_people,
+        "namesakes": taken.namesakes,
         "unreadable": [
             {"row": bad.row, "column": bad.column, "why": bad.why, "cells": list(bad.cells)}
             for bad in taken.unreadable
@@ -225,6 +226,14 @@ def _remarks(taken: "Taken", zh: bool) -> Iterator[str]:
             f"登记中没有的人员：{names}；可用 --person 姓名=编号 对照，否则须加 --without-person"
             if zh
             else f"people the registry does not know: {names}; say who with "
+            "--person NAME=ID, else the import asks for --without-person"
+        )
+    if taken.namesakes:
+        names = ", ".join(f"{name} ({count})" for name, count in taken.namesakes.items())
+        yield (
+            f"重名的人员：{names}；请用 --person 姓名=编号 指明是谁，否则须加 --without-person"
+            if zh
+            else f"several people are called so: {names}; say who is meant with "
             "--person NAME=ID, else the import asks for --without-person"
         )
 

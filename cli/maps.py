@@ -167,13 +167,13 @@ def save(
     """Save a map: a file replaces what is saved, options are put on top of it."""
     from cli.output import say
     from desk.ledger import opened, present
-    from desk.wandmaps import WandMap, read_yaml, saved
+    from desk.wandmaps import WandMap, read_map, saved
     from desk.wandmaps import save as keep
 
     said = said_as_map(column, place, person, machine, time_format, offset, encoding, sheet, accept)
     with opened(settings(context)) as engine:
         if file is not None:
-            base = read_yaml(file.read_text(encoding="utf-8"))
+            base = read_map(file)
         else:
             base = {one.name: one.map for one in saved(engine)}.get(name, WandMap())
         who = by(author, present(engine, wall()))

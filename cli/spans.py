@@ -17,7 +17,10 @@ From = Annotated[
 Until = Annotated[
     str,
     typer.Option(
-        "--until", help="When it ends, in the sites' time; a day as a whole.", metavar="TIME"
+        "--until",
+        help="When it ends, in the sites' time: 22:00, 2026-09-03 (a day as a whole); "
+        "2h: in two hours.",
+        metavar="TIME",
     ),
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is written down.")]

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, select
 
 from desk.acts import By
 from desk.errors import DeskError, UsageError
-from desk.times import parse_since, parse_until
+from desk.times import parse_end, parse_since
 from desk.zones import zone_of
 from devices.messages import Severity
 from rules.kinds import SEVERITIES, EventKind
@@ -32,13 +32,16 @@ class Asked:
         try:
             return Spanned(
                 since=since,
-                until=parse_until(self.until, by.now, zone),
+                until=parse_end(self.until, by.now, zone),
                 author=by.author,
                 reason=self.reason,
                 at=by.now,
             )
         except ValueError as cause:
-            raise UsageError(str(cause), "as in --from 2026-09-01 --until 2026-09-03") from None
+            raise UsageError(
+                str(cause),
+                "as in --until 2h, --until 2026-09-03T06:00, --from 2026-09-01 --until 2026-09-03",
+            ) from None
 
 
 def excuse(engine: Engine, name: str, asked: Asked, *, by: By) -> int:

@@ -10,7 +10,7 @@ from rules.durations import parse_duration
 
 EXAMPLES = "for example 2026-09-01, 2026-09-01T22:00+08:00, 22:00, today, yesterday, 2h, 7d"
 
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_CLOCK = re.compile(r"(\d{1,2})(:\d{2}(?::\d{2})?)")
 _WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -101,6 +101,14 @@ def parse_until(text: str, now: Instant, zone: tzinfo | None) -> Instant:
     return _parse("--until", text, now, zone, whole_days=1)
 
 
+def parse_end(text: str, now: Instant, zone: tzinfo | None) -> Instant:
+    """When something decided now ends, exclusive: as `parse_until`, but `2h` is in two hours."""
+    try:
+        return now + parse_duration(text)
+    except ValueError:
+        return parse_until(text, now, zone)
+
+
 def parse_span(option: str, text: str) -> int:
     """Milliseconds of a span as `2h` or `7d`. Raises `UsageError`."""
     try:
@@ -127,8 +135,9 @@ def _moment(text: str, now: Instant, today: date, zone: tzinfo, whole_days: int)
         return now
     if text in _WORDS:
         return _midnight(today + timedelta(days=_WORDS[text] + whole_days), zone)
-    if _CLOCK.fullmatch(text):
-        return instant_of(datetime.combine(today, time.fromisoformat(text.zfill(5)), zone))
+    if told := _CLOCK.fullmatch(text):
+        hour, rest = told.groups()
+        return instant_of(datetime.combine(today, time.fromisoformat(f"{hour:0>2}{rest}"), zone))
     if re.fullmatch(r"\d{4}-?\d{2}-?\d{2}", text):
         return _midnight(date.fromisoformat(text) + timedelta(days=whole_days), zone)
     if re.match(r"\d{4}-?\d{2}-?\d{2}[T ]", text):

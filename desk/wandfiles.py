@@ -30,7 +30,7 @@ from store.picture import DeviceInfo, Picture, SiteInfo
 class Record:
     """A row that was read. `what`: the checkpoint or person it stands for, as its identity names
     it; `local`: its time is the site's, without an offset; `holds`: it is a person's tag; `said`:
-    the person as the file names them, where the registry knows nobody so called."""
+    the person as the file names them, where the registry knows nobody so called, or several."""
 
     row: int
     device: DeviceInfo
@@ -70,7 +70,8 @@ class Unreadable:
 
 @dataclass(slots=True, kw_only=True)
 class Readout:
-    """What a sheet holds. `blank`: rows without time and place: totals, page heads, empty ones."""
+    """What a sheet holds. `blank`: rows without time and place: totals, page heads, empty ones;
+    `namesakes`: names that several people of the registry have, with how many rows tell them."""
 
     header: Header
     records: list[Record] = field(default_factory=list)
@@ -78,6 +79,7 @@ class Readout:
     blank: int = 0
     to_the_minute: int = 0
     unknown_people: dict[str, int] = field(default_factory=dict)
+    namesakes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,7 +347,9 @@ class _Reader:
             person_id = self._picture.place(site.id, text, at).person_id
             if person_id is not None:
                 return person_id, None
-        self._out.unknown_people[told] = self._out.unknown_people.get(told, 0) + 1
+        several = self._people.get(told, told) is None
+        counts = self._out.namesakes if several else self._out.unknown_people
+        counts[told] = counts.get(told, 0) + 1
         return None, told
 
     # What the command says.

@@ -75,6 +75,7 @@ class Taken:
     blank: int
     to_the_minute: int
     unknown_people: dict[str, int]
+    namesakes: dict[str, int]
     unnamed: int = 0
     accepted: int = 0
     rows: tuple[Row, ...] = ()
@@ -111,6 +112,7 @@ def take(engine: Engine, asked: Asked, *, by: By) -> Taken:
         blank=readout.blank,
         to_the_minute=readout.to_the_minute,
         unknown_people=readout.unknown_people,
+        namesakes=readout.namesakes,
         unnamed=unnamed,
     )
     if asked.dry_run:
@@ -122,11 +124,14 @@ def take(engine: Engine, asked: Asked, *, by: By) -> Taken:
 
 def _see_that_persons_are_known(taken: Taken) -> None:
     """Raises `DeskError` where new rows tell of persons whom nobody could ever add to them."""
-    strangers = dict.fromkeys(one.said for one in taken.new if one.said is not None)
-    if strangers:
-        names = ", ".join(map(str, strangers))
+    said = dict.fromkeys(one.said for one in taken.new if one.said is not None)
+    strangers = ", ".join(name for name in said if name not in taken.namesakes)
+    alike = ", ".join(name for name in said if name in taken.namesakes)
+    why = [strangers and f"the registry does not know {strangers}"]
+    why += [alike and f"it has several people called {alike}"]
+    if said:
         raise DeskError(
-            f"nothing was imported: the registry does not know {names}, and a record once kept "
+            f"nothing was imported: {', '.join(filter(None, why))}, and a record once kept "
             "stays without a person",
             "say who they are with --person NAME=ID, or write them into the registry file; "
             "--without-person imports them as they are",

@@ -18,6 +18,7 @@ the registry). It is written and shown as YAML:
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, delete, select
@@ -159,6 +160,16 @@ def read_yaml(text: str) -> WandMap:
     except YAMLError as error:
         raise UsageError(f"the map is no YAML: {error}", REMEDY) from None
     return WandMap.from_document({} if document is None else document)
+
+
+def read_map(path: Path) -> WandMap:
+    """The map of a file. Raises `UsageError` where there is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        remedy = "name a YAML file in UTF-8, or a saved map: gridbeat checkin map list"
+        raise UsageError(f"the map {path} cannot be read", remedy) from error
+    return read_yaml(text)
 
 
 def as_yaml(document: Mapping[str, Any]) -> str:

@@ -468,6 +468,8 @@ WRONG = [
     (["series", "rebuild"], 1, "GRIDBEAT_INFLUX_URL"),
     (["db", "backup", "gridbeat.db"], 1, "exists already"),
     (["event", "watch"], 4, "gridbeat doctor"),
+    (["checkin", "import", "gridbeat.db", "--map", "nosuch.yaml"], 2, "gridbeat checkin map list"),
+    (["checkin", "import", "gridbeat.db", "--map", "nosuch.yaml"], 2, "nosuch.yaml"),
 ]
 
 

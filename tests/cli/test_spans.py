@@ -1,6 +1,7 @@
 """`plan excuse`, `plan substitute`, `silence`, as a person in charge uses them."""
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def test_a_site_or_a_plan_is_excused(gridbeat: Gridbeat) -> None:
     assert rows[0]["until_at"] == "2026-09-04T00:00:00+08:00"
     assert gridbeat("plan", "excuse", "school-01/nihgt", *ENDS).returncode == 1
     assert "停电检修" in gridbeat("plan", "excuses", "--lang", "zh").stdout
+
+
+def test_a_silence_may_be_told_by_its_length(gridbeat: Gridbeat) -> None:
+    """`--until 2h` keeps still for the next two hours, and one that has ended is told how to."""
+    ask = ("silence", "add", "--site", "school-01", *WHO)
+    assert gridbeat(*ask, "--until", "2h").returncode == 0
+    (row,) = json.loads(gridbeat("silence", "list", "--json").stdout)
+    since, until = (datetime.fromisoformat(row[name]) for name in ("since_at", "until_at"))
+    assert until - since == timedelta(hours=2)
+    past = gridbeat(*ask, "--until", "2026-09-01")
+    assert (past.returncode, "as in --until 2h" in past.stderr) == (2, True)
 
 
 def test_a_silence_is_added_listed_and_ended(gridbeat: Gridbeat) -> None:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from desk.errors import UsageError
-from desk.times import clock, day, parse_since, parse_until, rfc3339, short
+from desk.times import clock, day, parse_end, parse_since, parse_until, rfc3339, short
 from tests.filled import at
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -18,6 +18,8 @@ NOW = at("2026-09-01T12:00:00+08:00")
         ("2026-08-31", "2026-08-31T00:00:00+08:00", "2026-09-01T00:00:00+08:00"),
         ("today", "2026-09-01T00:00:00+08:00", "2026-09-02T00:00:00+08:00"),
         ("yesterday", "2026-08-31T00:00:00+08:00", "2026-09-01T00:00:00+08:00"),
+        ("7:05", "2026-09-01T07:05:00+08:00", "2026-09-01T07:05:00+08:00"),
+        ("7:00:30", "2026-09-01T07:00:30+08:00", "2026-09-01T07:00:30+08:00"),
         ("22:30", "2026-09-01T22:30:00+08:00", "2026-09-01T22:30:00+08:00"),
         ("2h", "2026-09-01T10:00:00+08:00", "2026-09-01T10:00:00+08:00"),
         ("1d12h", "2026-08-31T00:00:00+08:00", "2026-08-31T00:00:00+08:00"),
@@ -31,6 +33,13 @@ def test_what_a_time_means(text: str, since: str, until: str) -> None:
     """`--since DAY` is its first instant, `--until DAY` the next day's; all else is an instant."""
     assert parse_since(text, NOW, SHANGHAI) == at(since)
     assert parse_until(text, NOW, SHANGHAI) == at(until)
+
+
+def test_what_is_decided_now_ends_in_so_many_hours() -> None:
+    """`--until 2h` of a silence or an excuse lies ahead; every other time is as ever."""
+    assert parse_end("2h", NOW, SHANGHAI) == at("2026-09-01T14:00:00+08:00")
+    assert parse_end("22:30", NOW, SHANGHAI) == at("2026-09-01T22:30:00+08:00")
+    assert parse_end("today", NOW, SHANGHAI) == at("2026-09-02T00:00:00+08:00")
 
 
 @pytest.mark.parametrize("text", ["", "foo", "25:00", "2026-13-01", "2026-09-01T", "-2h", "999d9z"])

@@ -271,6 +271,21 @@ def test_people_nobody_knows_are_counted(ledger: Ledger, tmp_path: Path) -> None
     assert listed(ledger)[0][1:3] == ("gate", None)
 
 
+def test_of_two_people_of_one_name_somebody_says_who(ledger: Ledger, tmp_path: Path) -> None:
+    """The registry knows both: what is asked is who is meant, and a map that tells it is taken."""
+    namesakes = [*REGISTRY["people"], {"id": "p-019", "name": "保安乙"}]
+    ledger.apply({**REGISTRY, "people": namesakes})
+    path = csv(tmp_path, "123,东门,保安乙,2026-09-20 22:15:30")
+    tried = imported(ledger, path, dry_run=True)
+    assert (tried.namesakes, tried.unknown_people) == ({"保安乙": 1}, {})
+    with pytest.raises(DeskError, match="several people called 保安乙") as refused:
+        imported(ledger, path)
+    assert "does not know" not in str(refused.value)
+    assert "--person NAME=ID" in str(refused.value.remedy)
+    assert len(imported(ledger, path, WandMap(people={"保安乙": "p-019"})).new) == 1
+    assert listed(ledger)[0][2] == "p-019"
+
+
 def test_no_record_loses_its_person_unsaid(ledger: Ledger, tmp_path: Path) -> None:
     """A record keeps its person or none for good: a column that looks like persons' is not passed
     over, nor a name nobody knows, until somebody maps it or says that it shall be so."""

@@ -223,13 +223,20 @@ def _change(
 
 
 def _deciding(now: Verdict) -> Decision | None:
-    """The decision that made the verdict what it is; None where evidence did by itself."""
-    counted = set(now.evidence.values())
+    """The decision that made the verdict what it is; None where evidence did by itself.
+
+    Where more is asked than one read of each checkpoint, any read or person's tag may be what did.
+    """
+    counted, any_may = set(now.evidence.values()), bool(now.people or now.visits)
     made = {
         Do.EXCUSE: now.standing is Standing.EXCUSED,
         Do.CALL_MISSED: now.reason is Reason.CALLED_MISSED,
     }
-    bears = [d for d in now.decisions if made.get(d.do, d.do is Do.ACCEPT and d.read in counted)]
+    bears = [
+        decision
+        for decision in now.decisions
+        if made.get(decision.do, decision.do is Do.ACCEPT and (any_may or decision.read in counted))
+    ]
     return bears[-1] if bears else None
 
 

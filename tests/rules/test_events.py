@@ -158,6 +158,15 @@ def test_an_amendment_says_what_was_what_is_and_why() -> None:
     assert amended.severity is Severity.INFO
 
 
+@pytest.mark.parametrize("more", [{"people": ("p-017", "p-018")}, {"visits": {"gate": 2}}])
+def test_an_accepted_read_that_is_no_first_one_decides_too(more: dict[str, object]) -> None:
+    """A second visit, or a person's tag: who accepted it is told as who changed the verdict."""
+    accept = Decision(do=Do.ACCEPT, author="chief", at=GAP.due, reason="camera", read="hh/0/99")
+    accepted = structs.replace(LATE_ALL, decisions=(accept,), **more)
+    amended = told(ROUND, MISSED, accepted)[-1]
+    assert (amended.data["reason"], amended.data["decision"]["author"]) == ("decision", "chief")
+
+
 def test_an_amendment_that_is_taken_back_is_withdrawn() -> None:
     """A late read accepted and then rejected: the round is missed as at due, and the latest word
     of its amendment says so, and who took it back."""

@@ -158,7 +158,6 @@ def _show(
 
     from cli.output import emit, note
     from cli.settled import end
-    from desk.settling import follow
     from desk.times import rfc3339
 
     until = None if made.until is None else rfc3339(made.until, zone)
@@ -167,6 +166,8 @@ def _show(
     # The ledger knows the password's hash alone: whoever will not wait for the broker has it still.
     settled, remark = None, "nobody waited for the broker; then: gridbeat broker sync"
     try:
+        from desk.settling import follow  # takes its time as well
+
         settled = follow(chosen, who)
     finally:
         said = remark if settled is None else settled.remark

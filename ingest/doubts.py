@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 from ingest.clock import Clock
 from ingest.ledger import Ledger
 from store.events import raise_notices
-from store.marks import look_again
+from store.marks import Looked, look, resolve
 from store.obligations import Plans
 
 PAGE = 5
-"""Sites whose doubts are resolved in one transaction, so that it stays under 50 ms."""
+"""Sites whose doubts are looked at together, and resolved in one transaction."""
 RESTS = 3
 """How much longer than a page took it rests: marks can wait, check-ins and verdicts cannot."""
 
@@ -41,11 +41,18 @@ class Doubts:
             while more:
                 await self._ledger.turn()
                 begun = monotonic()
-                more, told = await self._ledger.write(self._page)
-                if told:
-                    self._on_told()
+                more = await self.page()
                 await asyncio.sleep(RESTS * (monotonic() - begun))
 
-    def _page(self, connection: Connection) -> tuple[bool, int]:
-        more, notices = look_again(connection, self._plans, PAGE)
-        return more, raise_notices(connection, notices, self._clock.now())
+    async def page(self) -> bool:
+        """Resolve the doubts about some sites; whether there may be more.
+
+        They are looked at beside the writer: of a device that floods there is much to look at.
+        """
+        looked = await self._ledger.read(lambda ledger: look(ledger, self._plans, PAGE))
+        if await self._ledger.write(lambda ledger: self._resolve(ledger, looked)):
+            self._on_told()
+        return looked.more
+
+    def _resolve(self, connection: Connection, looked: Looked) -> int:
+        return raise_notices(connection, resolve(connection, looked), self._clock.now())

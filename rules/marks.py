@@ -20,6 +20,8 @@ from itertools import pairwise
 from math import asin, cos, radians, sin, sqrt
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from devices.ids import Instant
 from rules.promises import Obligation, Round
 
@@ -68,8 +70,7 @@ class Place(NamedTuple):
     lon: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """A read of a checkpoint's tag. `at`: as it holds, corrected where its clock was wrong.
 
     `imported`: it came from a file, so that its marks are no alarm. `touched`: a tag was read, and

@@ -2,14 +2,15 @@
 times no longer move, and what changed is told.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from msgspec import structs
 from sqlalchemy import Connection, Integer, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from devices.ids import Identity, Instant
+from devices.ids import Identity, Instant, identity_of
 from rules.clusters import clusters
 from rules.events import Notice
 from rules.marks import REACH_MS, Ground, Mark, MarkKind, Place, Seen, marks
@@ -29,23 +30,65 @@ from store.tables import table_of
 MARK = table_of(MarkTable)
 
 
-def look_again(connection: Connection, plans: Plans, limit: int) -> tuple[bool, list[Notice]]:
-    """Resolve all doubts about the sites of the `limit` oldest, and say whether there may be more.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """Where doubts in [since, until] about a site may have changed marks: its reads there and up
+    to `REACH_MS` later, and `ordered` rounds that overlap it; all of that lies in [first, last]."""
 
-    And what is to be told. Where they come faster than they are resolved, a look answers many.
+    site_id: int
+    since: Instant
+    until: Instant
+    first: Instant
+    last: Instant
+    ordered: tuple[Promise, ...]
+
+    def holds(self, kind: MarkKind, at: Instant) -> bool:
+        """Whether such a mark of a read at that instant may have changed."""
+        if kind is MarkKind.OUT_OF_ORDER:
+            return any(owed.opens - owed.early <= at < owed.due for owed in self.ordered)
+        return self.since <= at <= self.until + REACH_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """Which doubts were looked at, and the marks that hold in each span, by entry.
+
+    `more`: whether there may be other doubts.
+    """
+
+    doubts: tuple[int, ...]
+    found: tuple[tuple[_Span, Mapping[tuple[int, MarkKind], Mark]], ...]
+    more: bool
+
+
+def look(connection: Connection, plans: Plans, limit: int) -> Looked:
+    """Look at all doubts about the sites of the `limit` oldest; it writes nothing.
+
+    It takes as long as there are reads around them, and so is not for the ledger's one writer: what
+    comes in behind it has doubts of its own. Where they come faster than they are resolved, a look
+    answers many.
     """
     rows = _DOUBTED.all(connection, most=limit)
     times: dict[int, set[Instant]] = {}
     for _, site_id, at in rows:
         times.setdefault(site_id, set()).add(at)
+    found = tuple(
+        _look(connection, plans, site_id, since, until)
+        for site_id in sorted(times)
+        for since, until in clusters(sorted(times[site_id]), REACH_MS)
+    )
+    return Looked(doubts=tuple(row[0] for row in rows), found=found, more=len(rows) >= limit)
+
+
+def resolve(connection: Connection, looked: Looked) -> list[Notice]:
+    """Write down what a look found, and say what is to be told of it; its doubts are no more."""
     notices: list[Notice] = []
-    for site_id in sorted(times):
-        for since, until in clusters(sorted(times[site_id]), REACH_MS):
-            notices += _look(connection, plans, site_id, since, until)
-            notices += replays.look(connection, site_id, since, until)
-    if rows:
-        _RESOLVED.each(connection, [{"it": row[0]} for row in rows])
-    return len(rows) >= limit, notices
+    for span, here in looked.found:
+        notices += _changes(connection, span, here)
+        notices += replays.look(connection, span.site_id, span.since, span.until)
+    if looked.doubts:
+        _RESOLVED.each(connection, [{"it": doubt} for doubt in looked.doubts])
+    return notices
 
 
 _OLDEST = select(DOUBT.c.site_id).order_by(DOUBT.c.id).limit(bindparam("most", type_=Integer))
@@ -57,15 +100,15 @@ _RESOLVED = Prepared(delete(DOUBT).where(DOUBT.c.id == bindparam("it")))
 
 def _look(
     connection: Connection, plans: Plans, site_id: int, since: Instant, until: Instant
-) -> list[Notice]:
-    """Marks of the reads in [since, until + REACH_MS], and of ordered rounds that overlap it."""
+) -> tuple[_Span, Mapping[tuple[int, MarkKind], Mark]]:
     rounds = _rounds(connection, plans, site_id, since - REACH_MS, until + REACH_MS)
     near = (owed for owed in rounds if since < owed.due and owed.opens - owed.early <= until)
-    ordered = [owed for owed in near if isinstance(owed.terms, Round) and owed.terms.ordered]
+    ordered = tuple(owed for owed in near if isinstance(owed.terms, Round) and owed.terms.ordered)
     first = min([since, *(owed.opens - owed.early for owed in ordered)])
     last = max([until + REACH_MS, *(owed.due for owed in ordered)])
     if ordered:
         rounds = _rounds(connection, plans, site_id, first - REACH_MS, last)
+    span = _Span(site_id=site_id, since=since, until=until, first=first, last=last, ordered=ordered)
     whole = [owed for owed in rounds if isinstance(owed.terms, Round) and owed.terms.ordered]
     fetch_from = min([first - REACH_MS, *(owed.opens - owed.early for owed in whole)])
     fetch_to = max([last + REACH_MS, *(owed.due for owed in whole)])
@@ -73,39 +116,26 @@ def _look(
     places = _places(connection, site_id)
     found = marks((read for read, _ in seen), Ground(rounds=rounds, places=places))
     entries = {read.identity: entry for read, entry in seen}
-    here = {
+    return span, {
         (entries[mark.read.identity], mark.kind): mark
         for mark in found
-        if _asked(mark.kind, mark.read.at, since, until, ordered)
+        if span.holds(mark.kind, mark.read.at)
     }
-    return _changes(connection, site_id, here, (first, last, since, until, ordered))
-
-
-def _asked(
-    kind: MarkKind, at: Instant, since: Instant, until: Instant, ordered: Sequence[Promise]
-) -> bool:
-    if kind is MarkKind.OUT_OF_ORDER:
-        return any(owed.opens - owed.early <= at < owed.due for owed in ordered)
-    return since <= at <= until + REACH_MS
 
 
 def _changes(
-    connection: Connection,
-    site_id: int,
-    here: Mapping[tuple[int, MarkKind], Mark],
-    asked: tuple[Instant, Instant, Instant, Instant, Sequence[Promise]],
+    connection: Connection, span: _Span, here: Mapping[tuple[int, MarkKind], Mark]
 ) -> list[Notice]:
     """Write what is marked now, take away what is refuted; what is to be told of both."""
-    first, last, since, until, ordered = asked
+    rows = _STOOD.all(connection, site=span.site_id, since=span.first, until=span.last)
     stood = {
         (row.entry_id, MarkKind(row.kind)): row
-        for row in map(_Stood._make, _STOOD.all(connection, site=site_id, since=first, until=last))
-        if row.kind != MarkKind.REPLAYED
-        and _asked(MarkKind(row.kind), row.at, since, until, ordered)
+        for row in map(_Stood._make, rows)
+        if row.kind != MarkKind.REPLAYED and span.holds(MarkKind(row.kind), row.at)
     }
     if not stood and not here:
         return []
-    site = _slug(connection, site_id)
+    site = _slug(connection, span.site_id)
     notices = []
     for key, row in stood.items():
         if key in here:
@@ -116,8 +146,11 @@ def _changes(
         notices.append(structs.replace(over, quiet=imported))
     for (entry, kind), mark in here.items():
         notice = marked(site, mark)
-        known = {"entry_id": entry, "kind": kind.value, "site_id": site_id, "at": mark.read.at}
-        _MARKED.run(connection, **known, data=dict(notice.data))
+        data = dict(notice.data)
+        if (known := stood.get((entry, kind))) is not None and known.data == data:
+            continue  # told already: of a device that floods there are many
+        place = {"site_id": span.site_id, "at": mark.read.at}
+        _MARKED.run(connection, entry_id=entry, kind=kind.value, **place, data=data)
         notices.append(structs.replace(notice, quiet=mark.read.imported))
     return notices
 
@@ -255,30 +288,22 @@ def _seen(
 ) -> list[tuple[Seen, int]]:
     span = {"site": site_id, "since": since, "until": until}
     found = (row for query in (_AS_TOLD, _CORRECTED) for row in query.all(connection, **span))
-    rows = [_Row._make(row) for row in found]
-    rounds = Rounds()
-
-    def person(row: _Row) -> str | None:
+    rounds, seen = Rounds(), []
+    for row in map(_Row._make, found):
         at = row.at if row.corrected is None else row.corrected
         held = (row.holder, row.held_since, row.held_at)
-        return row.person or rounds.whose(connection, *held, at)
-
-    return [
-        (
-            Seen(
-                identity=str(Identity(row.device, row.epoch, row.seq)),
-                tag=row.tag,
-                checkpoint=row.checkpoint,
-                device=row.device,
-                person=person(row),
-                at=row.at if row.corrected is None else row.corrected,
-                imported=row.via == ViaCode.IMPORT,
-                touched=row.via not in (ViaCode.GPS, ViaCode.BLE),
-            ),
-            row.id,
+        read = Seen(
+            identity=identity_of(row.device, row.epoch, row.seq),
+            tag=row.tag,
+            checkpoint=row.checkpoint,
+            device=row.device,
+            person=row.person or rounds.whose(connection, *held, at),
+            at=at,
+            imported=row.via == ViaCode.IMPORT,
+            touched=row.via not in (ViaCode.GPS, ViaCode.BLE),
         )
-        for row in rows
-    ]
+        seen.append((read, row.id))
+    return seen
 
 
 def _places(connection: Connection, site_id: int) -> dict[str, Place]:

@@ -19,7 +19,7 @@ from ingest.reader import Said, Taken
 from rules.clocks import timing
 from rules.promises import Trust
 from store.database import reading, writing
-from store.marks import look_again
+from store.marks import look, resolve
 from store.obligations import Plans
 from store.quarantine import State, Suspect, asked
 from tests.devices.test_adapters import payloads
@@ -309,7 +309,8 @@ def test_two_phones_at_one_place_are_two_guards(bench):
         bench.at += 1_000
         bench.take(marker(bench.at))
         with writing(bench.ledger.engine) as connection:
-            return [notice.kind.value for notice in look_again(connection, Plans(), 10)[1]]
+            looked = look(connection, Plans(), 10)
+            return [notice.kind.value for notice in resolve(connection, looked)]
 
     assert odd() == []
     at = bench.at

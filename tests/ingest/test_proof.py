@@ -22,7 +22,7 @@ from store.database import reading, writing
 from store.events import raise_notices
 from store.evidence import reads_for
 from store.listings import checkins
-from store.marks import look_again
+from store.marks import look, resolve
 from store.obligations import OBLIGATION, Plans
 from store.series.feeder import Feeder
 from store.walking import Filter
@@ -86,8 +86,9 @@ class Proving:
         with writing(self.bench.ledger.engine) as connection:
             more, plans = True, Plans()
             while more:
-                more, notices = look_again(connection, plans, 10)
-                raise_notices(connection, notices, self.bench.at)
+                looked = look(connection, plans, 10)
+                raise_notices(connection, resolve(connection, looked), self.bench.at)
+                more = looked.more
 
     def verdict(self, key: str, now: int) -> tuple[Standing, tuple[str, ...]]:
         with reading(self.bench.ledger.engine) as connection:

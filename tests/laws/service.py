@@ -161,7 +161,7 @@ class Service:
             done(self._owing.make(self._known))
         if self._known is not None:
             done(self._watch._judge(self._known, waited=False))
-            while done(self._ledger.write(self._doubts._page))[0]:
+            while done(self._doubts.page()):
                 pass
 
     def fail(self, batch: list[Tick | Said]) -> None:

@@ -6,6 +6,7 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from rules.marks import (
     BURST_MS,
@@ -91,7 +92,7 @@ def test_the_ninth_read_in_ten_minutes_is_marked_once() -> None:
 
 def test_two_phones_in_one_region_are_nothing_odd() -> None:
     """A region or beacon is no tag that somebody carried; a tag that was touched is."""
-    reads = [replace(seen("a", 0, device), touched=False) for device in ("one", "two")]
+    reads = [structs.replace(seen("a", 0, device), touched=False) for device in ("one", "two")]
     assert told(reads, Ground()) == []
     assert told([seen("a", 0, device) for device in ("one", "two")], Ground()) != []
 

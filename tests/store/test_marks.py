@@ -10,12 +10,12 @@ from sqlalchemy import Connection, Engine, select
 from devices.ids import Instant
 from store import obligations, registry
 from store.arrivals import ArrivalBook
-from store.database import open_engine, writing
+from store.database import open_engine, reading, writing
 from store.doubts import DOUBT, MarkBook
 from store.entries import EntryKind, EntryRow, append, next_id
 from store.events import EVENT, raise_notices
 from store.listings import CHECKPOINT, DEVICE
-from store.marks import MARK, look_again
+from store.marks import MARK, look, resolve
 from store.picture import load_picture
 from tests.blank import blank
 from tests.filled import at
@@ -99,8 +99,9 @@ class Site:
         arrivals.close(self.connection, when + SECOND)
         more = True
         while more:
-            more, notices = look_again(self.connection, self.plans, 10)
-            raise_notices(self.connection, notices, when)
+            looked = look(self.connection, self.plans, 10)
+            raise_notices(self.connection, resolve(self.connection, looked), when)
+            more = looked.more
 
     def marks(self) -> set[tuple[str, int]]:
         """The marks that hold: kind and ms after the round opened."""
@@ -165,3 +166,22 @@ def test_a_quiet_walk_is_not_looked_at(engine: Engine) -> None:
             book.read(row._replace(at=later + n * 120_000, checkpoint_id=3 + n % 2))
         book.flush(connection)
         assert len(connection.execute(select(DOUBT)).all()) == 1
+
+
+def test_what_a_device_that_floods_did_is_told_and_written_once(engine: Engine) -> None:
+    """Its site is looked at beside the writer, which writes no mark again that stands."""
+    with writing(engine) as connection:
+        site = Site(connection)
+        for n in range(50):
+            site.read("h1", "ab"[n % 2], OPENS + n * SECOND)
+        site.book.doubt(1, OPENS)
+        site.book.flush(connection)
+    with reading(engine) as connection:
+        looked = look(connection, obligations.Plans(), 10)
+    [(_, found)] = looked.found
+    assert len(found) == 49
+    with writing(engine) as connection:
+        driver = connection.connection.driver_connection
+        before = driver.total_changes
+        assert resolve(connection, looked) == []
+        assert driver.total_changes - before == len(looked.doubts) == 1

@@ -2,7 +2,10 @@
 
 import functools
 import shutil
+import sqlite3
 import tempfile
+import uuid
+from contextlib import closing
 from pathlib import Path
 
 from store.database import upgrade
@@ -18,6 +21,8 @@ def _template() -> Path:
 
 
 def blank(path: Path) -> str:
-    """Put an empty ledger at `path`, and return its URL."""
+    """Put an empty ledger at `path`, with an identity of its own, and return its URL."""
     shutil.copy(_template(), path)
+    with closing(sqlite3.connect(path)) as ledger, ledger:
+        ledger.execute("UPDATE ledger SET uuid = ?", (str(uuid.uuid4()),))
     return f"sqlite:///{path}"

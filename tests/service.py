@@ -24,7 +24,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from store import registry
-from store.database import open_engine, reading, upgrade
+from store.database import open_engine, reading
+from tests.blank import blank
+from tests.cli.running import Gridbeat
 from tests.servers import POLL_S, START_S, STOP_S, free_port
 
 GRIDBEAT = Path(sys.executable).with_name("gridbeat")
@@ -133,8 +135,8 @@ class Service:
         )
 
     def listing(self, *args: str) -> list[dict[str, Any]]:
-        """A listing as scripts read it."""
-        done = self.command(*args, "--json")
+        """A listing as scripts read it, without the start of Python."""
+        done = Gridbeat(folder=self.folder, settings=dict(self.environment))(*args, "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -166,8 +168,8 @@ def a_service(
     **settings: str,
 ) -> Iterator[Service]:
     """An instance on the broker at that port of 127.0.0.1. `settings`: `clock="mqtt"` and so on."""
-    url = f"sqlite:///{folder}/gridbeat.db"
-    upgrade(url, now=now_ms())
+    path = folder / "gridbeat.db"
+    url = f"sqlite:///{path}" if path.exists() else blank(path)
     http = free_port()
     named = {
         "database_url": url,

@@ -1,6 +1,7 @@
 """The whole chain: a simulated fleet, a real broker, the service as a process, the truth."""
 
 import datetime as dt
+import functools
 import json
 import random
 import subprocess
@@ -47,6 +48,7 @@ MOVED = ("ahead", "slow", "uptime")
 REPLAYED, UNPROVEN = "checkin.replayed", "checkin.unproven"
 
 
+@functools.cache
 def a_registry(scenario: str) -> bytes:
     """The registry file that the scenario needs."""
     return subprocess.run(
@@ -54,6 +56,7 @@ def a_registry(scenario: str) -> bytes:
     ).stdout
 
 
+@functools.cache
 def its_tags(scenario: str) -> dict[str, Any]:
     """The tags of the scenario that prove presence, and the master key of their keys."""
     told = subprocess.run(

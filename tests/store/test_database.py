@@ -33,6 +33,7 @@ from store.database import (
     upgrade,
     writing,
 )
+from tests.blank import blank
 
 NOW = 1_788_000_000_000
 
@@ -72,6 +73,18 @@ def test_the_migrations_make_the_tables_of_the_code(engine: Engine) -> None:
     SQLModel.metadata.create_all(fresh)
     assert shape(engine) == shape(fresh)
     fresh.dispose()
+
+
+def test_no_two_blank_ledgers_are_one(tmp_path: Path) -> None:
+    """What a test begins with has an identity of its own, as `upgrade` gives it."""
+    names = set()
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        engine = open_engine(blank(tmp_path / folder / "gridbeat.db"))
+        with reading(engine) as connection:
+            names.add(ledger_id(connection))
+        engine.dispose()
+    assert len(names) == 2
 
 
 def test_the_known_revisions_are_those_of_the_migrations() -> None:

@@ -29,8 +29,13 @@ IN_FLIGHT = 20
 PACE_S = 0.005
 LATER = "#" * 13
 """Where the time of publishing comes: milliseconds since the epoch, as long as this."""
+READ = "@" * 13
+"""Where the time of the read comes: no two messages of a connection have the same."""
+WALK_MS = 1_000
+"""How long before it is published a read was made, at most."""
 NOTE = 400
 """Letters about one item, at most."""
+_READ, _LATER = READ.encode(), LATER.encode()
 STUCK_S = 60.0
 BOOT = "5f0e9c2a"
 UP_MS = 3_600_000
@@ -103,7 +108,7 @@ def encode(
 def _check_in(handheld: Handheld, seq: int, note: int) -> bytes:
     said: dict[str, object] = {
         "seq": seq,
-        "at": LATER,
+        "at": READ,
         "sent": LATER,
         "boot": BOOT,
         "up": UP_MS,
@@ -119,7 +124,8 @@ def _check_in(handheld: Handheld, seq: int, note: int) -> bytes:
             {"id": f"item-{start}", "ok": True, "note": "n" * min(NOTE, note - start)}
             for start in range(0, note, NOTE)
         ]
-    return json.dumps(said, separators=(",", ":")).replace(f'"{LATER}"', LATER).encode()
+    text = json.dumps(said, separators=(",", ":"))
+    return text.replace(f'"{READ}"', READ).replace(f'"{LATER}"', LATER).encode()
 
 
 def packet(topic: bytes, payload: bytes, packet_id: int) -> bytes:
@@ -172,6 +178,7 @@ class _Link:
     waiting: bytes = b""
     sent: int = 0
     answered: int = 0  # bytes
+    read: int = 0  # when its last read was made
 
     @property
     def room(self) -> int:
@@ -185,10 +192,12 @@ class _Link:
     def send(self, packets: int) -> None:
         """The next ones, and what the kernel did not take before."""
         if packets:
-            now = b"%d" % (time.time_ns() // 1_000_000)
+            now = time.time_ns() // 1_000_000
+            first = max(self.read + 1, now - WALK_MS)
             said = self.packets[self.sent : self.sent + packets]
-            self.waiting += b"".join(said).replace(LATER.encode(), now)
-            self.sent += packets
+            read = (one.replace(_READ, b"%d" % at) for at, one in enumerate(said, first))
+            self.waiting += b"".join(read).replace(_LATER, b"%d" % now)
+            self.sent, self.read = self.sent + len(said), first + len(said) - 1
         with suppress(BlockingIOError):
             self.waiting = self.waiting[self.socket.send(self.waiting) :]
 

@@ -58,6 +58,8 @@ HELLO = 10
 does throughout; what comes after a silence is looked at more closely (decision 11)."""
 SETTLE_S = 0.3
 JUDGED_WITHIN_S = 180.0
+CALM_WITHIN_S = 180.0
+"""Doubts of a start are looked at with all reads of twenty minutes: those of earlier runs."""
 SECOND_MS = 1_000
 LOOKS = """
 SELECT count(*) FROM obligation o
@@ -160,7 +162,7 @@ class Bench:
                     and self.stand.value(due, wall() - 1_500) == 0
                     and self.stand.value("SELECT count(*) FROM doubt") == 0
                 ),
-                60,
+                CALM_WITHIN_S,
                 0.1,
             )
             if self.influx:

@@ -163,7 +163,7 @@ def test_absurd_times_break_nothing(shared):
     call = {"seq": 5, "epoch": 60, "at": 2**53 - 1, "sent": 2**53 - 1}
     wire.say(up("sos"), call)
     wire.say(up("hazard"), {**call, "seq": 6, "text": "far ahead"})
-    wire.receipt("hh-1", 6)
+    wire.receipt("hh-1", 6, epoch=60)
     for listing in (("checkin", "list"), ("event", "list"), ("hazard", "list")):
         assert service.listing(*listing)
         assert service.command(*listing).returncode == 0

@@ -100,18 +100,20 @@ class Holding:
                     await _Talk(self, client).run(self._leaving)
             except (aiomqtt.MqttError, OSError) as error:
                 self._say_cut(str(error) or type(error).__name__)
+            except Exception as error:  # a fault of ours: without a claim, we would go on serving
+                self._say_cut(repr(error), error)
             self.tried.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN_S):
                     await self._leaving.wait()
 
-    def _say_cut(self, why: str) -> None:
+    def _say_cut(self, why: str, fault: Exception | None = None) -> None:
         """Tell a reason, and again now and then: nothing else tries the broker while nobody knows
         how we stand."""
         broker, do, now = str(self._settings.mqtt_url), remedy(why), monotonic()
         if why != self._cut or now > self._said + SAID_AGAIN_S:
-            next_ = "tried each second"
-            log.warning("mqtt.unreachable", broker=broker, reason=why, remedy=do, next=next_)
+            told = {"broker": broker, "reason": why, "remedy": do, "next": "tried each second"}
+            log.warning("mqtt.unreachable", **told, exc_info=fault)
             self._said = now
         self._cut = why
         self.why = f"{broker}: {why}; {do}"

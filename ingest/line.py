@@ -65,6 +65,8 @@ class Line:
                     wire = await self._connect()
             except (OSError, TimeoutError) as error:  # what TLS refuses is an OSError too
                 self._say("mqtt.unreachable", str(error) or "no answer")
+            except Exception:  # a fault of ours: ended by it, it would stay away in silence
+                log.exception("mqtt.connecting_raised", client=self.client_id, next="tried again")
             else:
                 await wire.ended.wait()
             if self.wire is not None:

@@ -1,4 +1,4 @@
-"""A connection that is kept: over a broker that stands still."""
+"""A connection that is kept: over a broker that stands still, and over faults of our own."""
 
 import asyncio
 import signal
@@ -6,17 +6,25 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from ingest import holding
 from ingest import line as module
+from ingest.holding import Holding
+from ingest.line import Line
 from ingest.source import Broker, Session
+from ingest.wire import Ears
 from ingest.wire_source import WireSource
 from store.addresses import MqttAddress
+from store.settings import Settings
 from tests.clients import Client
 from tests.ingest.waiting import until
 from tests.secured import Secured
 
 SESSION = Session(name="main", filters=("patrol/v1/+/+/up/+",), window=10)
 CHECKIN = "patrol/v1/s/hh-1/up/checkin"
+NO_NAME = MqttAddress(host="a" * 64, port=1)
+"""No name that Python can look up: it raises `UnicodeError`, which no network would."""
 
 
 @pytest.mark.broker
@@ -53,3 +61,30 @@ async def test_a_connection_takes_nothing_from_the_one_after_it(
         assert came.payload == b"after"
         device.close()
         await source.stop()
+
+
+async def test_a_fault_ends_no_connection_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever connecting raises is told, and it is tried again."""
+    monkeypatch.setattr(module, "AGAIN_S", (0.01,))
+    silent = Ears(opened=print, publishes=print, packet=print, closed=print)
+    line = Line(Broker(address=NO_NAME), "test", None, silent)
+    with capture_logs() as told:
+        line.start()
+        await until(lambda: len(told) > 1)
+        await line.hang_up()
+    assert {each["event"] for each in told} == {"mqtt.connecting_raised"}
+    assert told[0]["exc_info"]
+
+
+async def test_a_fault_ends_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever asking for the claim raises is told, who waits for the answer goes on, and it is
+    asked for again: we never serve with nobody keeping it."""
+    monkeypatch.setattr(holding, "AGAIN_S", 0.01)
+    monkeypatch.setattr(holding, "SAID_AGAIN_S", 0.0)
+    with capture_logs() as told:
+        async with Holding(Settings(mqtt_url=NO_NAME, mqtt_insecure=True), "ledger").kept() as kept:
+            await asyncio.wait_for(kept.tried.wait(), 5)
+            await until(lambda: len(told) > 1)
+    assert {each["event"] for each in told} == {"mqtt.unreachable"}
+    assert isinstance(told[0]["exc_info"], UnicodeError)
+    assert "label" in (kept.why or "")

@@ -17,7 +17,8 @@ import mqtt5
 from ingest.source import Delivery
 
 KEEPALIVE_S = 20
-"""The broker ends a connection on which it has heard nothing for one and a half of these."""
+"""The broker ends a connection on which it has heard nothing for one and a half of these, or of
+what it says instead (MQTT 5, section 3.2.2.3.14)."""
 MOST_WAITING = 4 * 2**20
 """Bytes that may wait to be sent before something is wrong with the other side."""
 
@@ -61,6 +62,7 @@ class Wire(asyncio.Protocol):
         self._held = False
         self._why: str | None = None
         self._beat: asyncio.TimerHandle | None = None
+        self._beat_s = KEEPALIVE_S
         self.ended = asyncio.Event()
 
     # What the loop tells us ---------------------------------------------------------------------
@@ -72,7 +74,7 @@ class Wire(asyncio.Protocol):
             return
         self._transport = transport  # type: ignore[assignment]  # TCP or TLS: it can write
         self.send(self._hello.write())
-        self._beat = self._loop.call_later(KEEPALIVE_S, self._keep_alive)
+        self._plan_beat()
 
     def data_received(self, data: bytes) -> None:
         """Hand on every whole packet; what is left of one waits for the rest of it."""
@@ -184,6 +186,10 @@ class Wire(asyncio.Protocol):
         packet, _ = mqtt5.read(memoryview(raw))
         match packet:
             case mqtt5.ConnAckPacket():
+                asked = packet.server_keep_alive
+                if asked and asked < KEEPALIVE_S:  # 0: the broker ends nothing
+                    self._beat_s = asked
+                    self._plan_beat()
                 self._ears.opened(packet)
             case mqtt5.DisconnectPacket():
                 self._why = words(packet.reason_code)
@@ -194,11 +200,16 @@ class Wire(asyncio.Protocol):
 
     def _keep_alive(self) -> None:
         if not self._heard and not self._held:
-            self._fail(f"the broker has been silent for {KEEPALIVE_S} s")
+            self._fail(f"the broker has been silent for {self._beat_s} s")
             return
         self._heard = False
         self.send(_PING)
-        self._beat = self._loop.call_later(KEEPALIVE_S, self._keep_alive)
+        self._plan_beat()
+
+    def _plan_beat(self) -> None:
+        if self._beat is not None:
+            self._beat.cancel()
+        self._beat = self._loop.call_later(self._beat_s, self._keep_alive)
 
     def _fail(self, why: str) -> None:
         self._why = self._why or why

@@ -179,6 +179,20 @@ async def test_a_broker_that_falls_silent_is_left(monkeypatch: pytest.MonkeyPatc
     assert heard.transport.ended
 
 
+@pytest.mark.parametrize(("said", "beat_s"), [(None, 20), (0, 20), (5, 5), (60, 20)])
+async def test_it_is_heard_as_often_as_the_broker_asks(said: int | None, beat_s: int) -> None:
+    """A broker's own keep alive takes the place of ours where it is shorter (MQTT-3.2.2-21): else
+    it would end every connection before its first ping."""
+    heard = Heard()
+    at_first, time = heard.wire._beat, asyncio.get_running_loop().time
+    heard.take(mqtt5.ConnAckPacket(server_keep_alive=said).write())
+    assert at_first.cancelled() is (beat_s < 20)
+    for _ in range(2):
+        assert beat_s - 1 < heard.wire._beat.when() - time() <= beat_s
+        heard.wire._keep_alive()
+        heard.take(mqtt5.PingRespPacket().write())
+
+
 async def test_while_it_is_held_silence_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not read cannot be heard: the broker is given its time from then on."""
     heard = Heard()

@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in SERVERS:
                 item.add_marker(SERVERS[fixture])
+    # The longest first: at the end nobody waits for one of them.
+    items.sort(key=lambda item: item.get_closest_marker("fleet") is None)
 
 
 @pytest.fixture

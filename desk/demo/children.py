@@ -1,6 +1,7 @@
 """Processes the demo starts, each in a session of its own, and stops by its process id."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -28,10 +29,13 @@ def program(name: str) -> Path | None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody listens on just now, and that no client is given meanwhile:
+    it is below those from which the kernel gives."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int) -> bool:

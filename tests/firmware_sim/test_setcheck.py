@@ -130,6 +130,7 @@ def test_an_alarm_that_is_kept_was_told(letter: str, kind: str) -> None:
     assert finding(history, entries=entries).sets["events"].lost == ((kind, "hh/9/1", 1),)
     told = ((kind, "hh/9/1", 1),)
     assert finding(history, entries=entries, told=told).good
+    assert finding(history, entries=entries, told=(*told, (kind, "hh/9/1", 2))).good
     strange = (*told, (kind, "hh/9/7", 1))
     assert finding(history, entries=entries, told=strange).sets["events"].unexpected
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.stand import START_S, Service, Stand, free_port, process, program, wait_for
+from bench.stand import START_S, Service, Stand, process, program, wait_for
+from desk.demo.children import free_port
 
 DATABASE = "gridbeat"
 CONF = """\

@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 
 from bench.load import encode, publish
-from bench.stand import Stand, fleet, free_port, wait_for
+from bench.stand import Stand, fleet, wait_for
 from bench.told import add_out, conclude, tell
+from desk.demo.children import free_port
 
 SLOWEST_PER_S = 500
 PER = 100_000

@@ -52,7 +52,7 @@ def show(
         Column(en="known", zh="有据", cell=lambda row: "✓" if row["known"] else "?"),
         Column(en="why", zh="依据", cell=lambda row: row["why"], fold=True),
     ]
-    table(columns, rows, spoken, "没有校区。" if spoken == "zh" else "No sites.")
+    table(columns, rows, spoken, ("No sites.", "没有校区。"))
 
 
 def _first(text: str | None, timezone: str) -> Any:
@@ -188,8 +188,7 @@ def list_(context: typer.Context, json: Json = False, lang: Language = None) -> 
         Column(en="by", zh="导入人", cell=lambda row: row["author"]),
         Column(en="from", zh="来源", cell=lambda row: row["source"], fold=True),
     ]
-    spoken = language(lang)
-    table(columns, rows, spoken, "没有校历表。" if spoken == "zh" else "No tables.")
+    table(columns, rows, language(lang), ("No tables.", "没有校历表。"))
 
 
 @app.command()

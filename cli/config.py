@@ -23,7 +23,7 @@ def show(context: typer.Context, json: Json = False) -> None:
         Column(en="value", zh="值", cell=lambda row: row.value, fold=True),
         Column(en="from", zh="来自", cell=lambda row: row.origin, fold=True),
     ]
-    table(columns, described, "en", "")
+    table(columns, described, "en")
 
 
 @app.command()

@@ -50,4 +50,4 @@ def show(context: typer.Context, shape: Shape, asked: Asked, *, as_json: bool, l
             emit_rows(map(row_json, found))
             return
         look = Look(names=names(engine), lang=lang, now=present(engine, asked.now))
-        table(shape.columns(look), found, lang, shape.empty[lang == "zh"])
+        table(shape.columns(look), found, lang, shape.empty)

@@ -117,8 +117,7 @@ def list_(context: typer.Context, json: Json = False, lang: Language = None) -> 
         Column(en="by", zh="保存人", cell=lambda row: row["author"]),
         Column(en="saved", zh="保存时间", cell=lambda row: row["saved_at"]),
     ]
-    spoken = language(lang)
-    table(columns, rows, spoken, "没有对照表。" if spoken == "zh" else "No maps.")
+    table(columns, rows, language(lang), ("No maps.", "没有对照表。"))
 
 
 def _count(row: dict[str, Any], table: str) -> str:

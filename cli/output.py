@@ -100,8 +100,13 @@ def harmless(cell: str | Text, *, lines: bool = True) -> Text:
     return cell if shown == cell.plain else Text(shown, style=cell.style)
 
 
-def table(columns: Sequence[Column], rows: Iterable[Any], lang: str, empty: str) -> None:
-    """Print rows as tables, or where the width does not suffice as blocks; `empty` of none."""
+def table(
+    columns: Sequence[Column], rows: Iterable[Any], lang: str, empty: tuple[str, str] = ("", "")
+) -> None:
+    """Print rows as tables, or where the width does not suffice as blocks.
+
+    `empty`: what is said of none, in English and in Chinese.
+    """
     screen = console()
     heads = [column.zh if lang == "zh" else column.en for column in columns]
     walk: Iterator[Any] = iter(rows)
@@ -116,7 +121,7 @@ def table(columns: Sequence[Column], rows: Iterable[Any], lang: str, empty: str)
                 _print_block(screen, heads, block)
         shown += len(chunk)
     if not shown:
-        screen.print(Text(empty, style="dim"))
+        screen.print(Text(empty[lang == "zh"], style="dim"))
 
 
 def _least(columns: Sequence[Column], heads: list[str], cells: list[list[Text]]) -> list[int]:

@@ -65,7 +65,7 @@ def show(rows: list[dict[str, Any]], lang: str) -> None:
         Column(en="why", zh="依据", cell=why, fold=True),
         Column(en="rounds", zh="巡查", cell=windows, fold=True),
     ]
-    table(columns, rows, lang, "没有日期。" if zh else "No days.")
+    table(columns, rows, lang, ("No days.", "没有日期。"))
 
 
 def _window(one: dict[str, Any]) -> str:

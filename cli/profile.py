@@ -92,8 +92,7 @@ def list_(context: typer.Context, json: Json = False, lang: Language = None) -> 
         Column(en="by", zh="决定人", cell=lambda row: row["author"]),
         Column(en="reason", zh="理由", cell=lambda row: row["reason"], fold=True),
     ]
-    spoken = language(lang)
-    table(columns, rows, spoken, "没有特殊时期。" if spoken == "zh" else "None.")
+    table(columns, rows, language(lang), ("None.", "没有特殊时期。"))
 
 
 @app.command()

@@ -27,7 +27,7 @@ def show(found: Status, called: Names, lang: str) -> None:
         _columns(called, found.tally.rounds_by_site),
         found.sites,
         lang,
-        "没有校区。" if zh else "No sites.",
+        ("No sites.", "没有校区。"),
     )
 
 

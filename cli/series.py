@@ -77,7 +77,7 @@ def ask(
         return
     names = list(answers[0]) if answers else []
     columns = [Column(en=name, zh=name, cell=_cell(name), fold=True) for name in names]
-    table(columns, answers, "en", "No answers: nothing happened in that span.")
+    table(columns, answers, "en", ("No answers: nothing happened in that span.", ""))
 
 
 def _cell(name: str) -> Callable[[dict[str, Any]], str]:

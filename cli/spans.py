@@ -103,4 +103,4 @@ def show(rows: "list[SpanRow]", *, json: bool, lang: str) -> None:
         Column(en="by", zh="决定人", cell=lambda row: row.author),
         Column(en="reason", zh="理由", cell=lambda row: row.reason, fold=True),
     ]
-    table(columns, rows, lang, "没有。" if lang == "zh" else "None.")
+    table(columns, rows, lang, ("None.", "没有。"))

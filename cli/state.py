@@ -52,7 +52,7 @@ def doctor(context: typer.Context, json: Json = False) -> None:
             Column(en="state", zh="", cell=lambda row: mark(CHECKS, row.state, "en")),
             Column(en="how it is", zh="", cell=_told, fold=True),
         ]
-        table(columns, checks, "en", "")
+        table(columns, checks, "en")
     codes = {State.WRONG: WRONG, State.UNREACHABLE: UNREACHABLE}
     raise typer.Exit(codes.get(worst(checks), 0))
 
